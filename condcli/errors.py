@@ -1,0 +1,40 @@
+"""The one error type that condcli raises on purpose, with the exit code of each kind."""
+
+
+class CondcliError(Exception):
+    """What is wrong, with which file or value, and what to do about it.
+
+    The command line prints it as ``condcli: error: MESSAGE; REMEDY`` and exits with ``exit_code``;
+    the kinds below set the code (docs/commands.md lists them).
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(f"{message}; {remedy}")
+        self.message = message
+        self.remedy = remedy
+
+
+class UsageError(CondcliError):
+    """The options do not make sense, alone or together (exit 2)."""
+
+    exit_code = 2
+
+
+class InputError(CondcliError):
+    """An input is missing, damaged or does not fit another one (exit 3)."""
+
+    exit_code = 3
+
+
+class UnsafeError(CondcliError):
+    """An input would run code, and ``--trust`` was not given (exit 4)."""
+
+    exit_code = 4
+
+
+class CannotFinishError(CondcliError):
+    """Disk, memory or an existing output stands in the way (exit 5)."""
+
+    exit_code = 5

@@ -1,0 +1,118 @@
+"""The vocabulary that every part shares: what one probe measured, as frozen dataclasses.
+
+Nothing here computes. Shapes stand beside the fields; the exact meaning of each number, with its
+formula and source, is in docs/numbers.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.floating[Any]]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LayerStats:
+    """The second moments of one linear map, h = W x, over the rows that it saw.
+
+    With G > 1 groups the moments have a leading group axis and d_in, d_out count all groups:
+    a grouped convolution is G separate linear maps side by side.
+    """
+
+    name: str  # the module's path, or the parameter's when no module owns it
+    kind: str  # linear, conv1d … conv3d, conv_transpose1d … conv_transpose3d
+    order: int  # place in the forward pass, from 0
+    d_in: int  # length of x: features, channels (conv view `channels`) or patch size (`patches`)
+    d_out: int  # length of h
+    groups: int  # G
+    kernel_size: tuple[int, ...]  # () for a linear layer
+    rows: int  # R: rows of h, over all examples, positions and calls
+    input_rows: int  # rows of x; differs from R only for convolutions in the `channels` view
+    calls: int  # calls in one forward pass
+    positions: float  # T = R / loss terms
+    bias: bool
+    weight_shape: tuple[int, ...]
+    input_moment: FloatArray  # (d_in, d_in) or (G, d_in/G, d_in/G): mean over rows of x xᵀ
+    input_mean: FloatArray  # (d_in,)
+    grad_moment: FloatArray  # (d_out, d_out) or (G, d_out/G, d_out/G): mean over rows of δ δᵀ
+    grad_mean: FloatArray  # (d_out,)
+    weight_singular_values: FloatArray  # descending, of W as a matrix (all groups pooled)
+    weight_grad_singular_values: FloatArray  # descending, of ∂L/∂W, L the mean loss
+    weight_norm: float  # ‖W‖_F
+    weight_grad_norm: float  # ‖∂L/∂W‖_F
+    # λ_max of E[vec(∂ℓ/∂W) vec(∂ℓ/∂W)ᵀ] over examples; None where it was not measured, and why
+    weight_grad_moment_lambda_max: float | None = None
+    weight_grad_moment_note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ActivationStats:
+    """How often each unit of one activation call site is on.
+
+    A unit is a feature of a fully connected layer or a channel of a feature map.
+    """
+
+    name: str  # the module's path; a functional call is PATH/function, a later call NAME:2, :3 …
+    function: str  # relu, gelu, tanh …
+    order: int  # place in the forward pass, from 0
+    units: int
+    rows: int  # rows seen by every unit
+    active_count: IntArray  # (units,): rows on which the output is > 0
+    saturated_count: IntArray | None = None  # (units,): sigmoid and tanh only
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkippedWeight:
+    """A matrix weight that was not probed, and the reason."""
+
+    name: str
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where the numbers come from: the root attributes of a statistics file."""
+
+    condcli_version: str
+    torch_version: str
+    created: str  # ISO 8601, UTC
+    command: str
+    model_source: str
+    model_sha256: str
+    arch: str
+    data_source: str
+    data_sha256: str  # of the probed inputs and targets, as the network saw them
+    normalize: str  # how the inputs were normalised
+    examples: int  # N
+    loss_terms: int  # terms of the summed loss: examples, or labelled positions
+    loss: float  # mean over the loss terms, per batch as probed
+    loss_name: str  # cross-entropy, mse, bce
+    fisher: str  # empirical
+    conv: str  # channels or patches
+    norm: str  # batch or running
+    dtype: str  # float32 or float64: of the network, the rows and the products
+    device: str
+    seed: int
+    batch_size: int
+    pass_seconds: float  # the forward/backward passes with their accumulation, nothing else
+    peak_memory_bytes: int
+    accuracy: float | None = None  # share of right classes, when the loss has classes
+    chance: float | None = None  # the accuracy of always guessing the commonest class
+    step: int | None = None  # the checkpoint's own training step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ProbeStats:
+    """Everything that one probe measured, in the order of the forward pass."""
+
+    provenance: Provenance
+    layers: Mapping[str, LayerStats]
+    activations: Mapping[str, ActivationStats] = field(default_factory=dict)
+    skipped: Mapping[str, SkippedWeight] = field(default_factory=dict)
