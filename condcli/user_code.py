@@ -1,0 +1,145 @@
+"""The user's own extension point: `FILE.py:function` and `package.module:function`.
+
+Naming such a function on the command line asks for its file to be run; nothing here runs unasked.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from condcli.errors import CondcliError, InputError, UsageError
+
+LONGEST_CAUSE = 200  # characters of someone else's error message in our one line
+
+
+def load_function(spec: str) -> Callable[..., Any]:
+    """The function or class that `spec` names, after running the module that defines it.
+
+    Modules beside FILE.py, or under the current folder for a package, can be imported by it as
+    if Python had been started there. Raises InputError when the file, module or function is
+    missing or the module fails; call the function under `errors_reported` to the same end.
+    """
+    place, _, name = spec.rpartition(":")
+    if not place or not name:
+        raise UsageError(
+            f"'{spec}' names no function",
+            "write FILE.py:function or package.module:function",
+        )
+    with errors_reported(spec):
+        module = _run_file(Path(place)) if place.endswith(".py") else _import_module(place)
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise _no_such_function(module, place, name)
+    return function  # type: ignore[no-any-return]  # callable(Any) does not narrow
+
+
+@contextmanager
+def errors_reported(spec: str) -> Iterator[None]:
+    """Turns any exception of the code behind `spec` into an InputError of one line.
+
+    What that code prints goes to stderr: stdout is for results.
+    """
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    except CondcliError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise InputError(
+            f"{spec}: {_place_in_file(error, _file_of(spec))}{_one_line(error)}",
+            "correct the code, then run again",
+        ) from error
+
+
+def _run_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        near = get_close_matches(path.name, [file.name for file in path.parent.glob("*.py")])
+        raise InputError(
+            f"{path}: no such file",
+            f"did you mean {path.with_name(near[0])}?" if near else "check the path before the ':'",
+        )
+    name = f"user_code_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:  # importlib's types allow it; a .py file has a loader
+        raise InputError(f"{path}: cannot be loaded as Python", "give a .py file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickle look their module up there
+    try:
+        with _importing_from(path.parent.resolve()):
+            spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _import_module(name: str) -> ModuleType:
+    try:
+        with _importing_from(Path.cwd()):
+            return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # the module is there; something that it imports is not
+        raise InputError(
+            f"no module named '{error.name}'",
+            "run from the folder that holds it, install it, or write FILE.py:function",
+        ) from error
+
+
+@contextmanager
+def _importing_from(folder: Path) -> Iterator[None]:
+    """Imports look in `folder` first, and leave no __pycache__ in it."""
+    writes_no_bytecode = sys.dont_write_bytecode
+    sys.path.insert(0, str(folder))
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        sys.dont_write_bytecode = writes_no_bytecode
+
+
+def _no_such_function(module: ModuleType, place: str, name: str) -> InputError:
+    if hasattr(module, name):
+        return InputError(f"{place}: '{name}' is not a function", "name a function or a class")
+    callables = [key for key, value in vars(module).items() if callable(value)]
+    near = get_close_matches(name, callables)
+    return InputError(
+        f"{place}: has no function '{name}'",
+        f"did you mean '{near[0]}'?" if near else "check the name after the ':'",
+    )
+
+
+def _file_of(spec: str) -> Path | None:
+    place = spec.rpartition(":")[0]
+    if place.endswith(".py"):
+        return Path(place)
+    file = getattr(sys.modules.get(place), "__file__", None)
+    return Path(file) if file else None
+
+
+def _place_in_file(error: BaseException, file: Path | None) -> str:
+    """`line N: ` where the user's file gave up control, or nothing when it is not to blame."""
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:
+        return f"{Path(error.filename).name}, line {error.lineno}: "
+    if file is None:
+        return ""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == file.resolve()]
+    return f"line {lines[-1]}: " if lines else ""
+
+
+def _one_line(error: BaseException) -> str:
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    words = " ".join(text.split())
+    cause = words if len(words) <= LONGEST_CAUSE else f"{words[:LONGEST_CAUSE]}…"
+    return f"{type(error).__name__}: {cause}" if cause else type(error).__name__
