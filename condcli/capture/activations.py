@@ -1,0 +1,79 @@
+"""Counting how often each unit of an activation function is on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from condcli.stats import ActivationStats
+
+# The name that torch calls → the name that is reported. Trailing underscores (in place) are cut.
+ACTIVATIONS = {
+    "relu": "relu",
+    "relu6": "relu6",
+    "hardtanh": "relu6",  # with bounds 0 and 6 only: see activation_name
+    "leaky_relu": "leaky_relu",
+    "gelu": "gelu",
+    "silu": "silu",
+    "hardswish": "hardswish",
+    "elu": "elu",
+    "sigmoid": "sigmoid",
+    "tanh": "tanh",
+    "softplus": "softplus",
+}
+
+# Saturated: within one percent of the function's whole range from an asymptote.
+SATURATED_BEYOND = {"sigmoid": (0.01, 0.99), "tanh": (-0.98, 0.98)}
+
+
+def activation_name(function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    """Name of the activation that a torch call computes; None when it is none that we count."""
+    name = ACTIVATIONS.get(function.rstrip("_"))
+    if function.startswith("hardtanh"):
+        low = args[1] if len(args) > 1 else kwargs.get("min_val")
+        high = args[2] if len(args) > 2 else kwargs.get("max_val")
+        return "relu6" if (low, high) == (0, 6) else None
+    return name
+
+
+class ActivationCount:
+    """Running counts of one call site: rows on which each unit is above zero, or saturated."""
+
+    def __init__(self, function: str, order: int, unit_axis: int) -> None:
+        self.function = function
+        self.order = order
+        self.unit_axis = unit_axis
+        self.rows = 0
+        self._active: Tensor | None = None
+        self._saturated: Tensor | None = None
+
+    @torch.no_grad()
+    def add(self, output: Tensor) -> None:
+        """Take in one output; every index but the unit axis is a row."""
+        by_unit = output.detach().movedim(self.unit_axis, -1).flatten(0, -2)
+        self.rows += by_unit.shape[0]
+        self._active = _plus(self._active, by_unit > 0)
+        if self.function in SATURATED_BEYOND:
+            low, high = SATURATED_BEYOND[self.function]
+            self._saturated = _plus(self._saturated, (by_unit < low) | (by_unit > high))
+
+    def stats(self, name: str) -> ActivationStats:
+        """The counts so far."""
+        assert self._active is not None
+        saturated = None if self._saturated is None else self._saturated.cpu().numpy()
+        return ActivationStats(
+            name=name,
+            function=self.function,
+            order=self.order,
+            units=len(self._active),
+            rows=self.rows,
+            active_count=self._active.cpu().numpy(),
+            saturated_count=saturated,
+        )
+
+
+def _plus(count: Tensor | None, hits: Tensor) -> Tensor:
+    hit_count = hits.sum(0)
+    return hit_count if count is None else count + hit_count

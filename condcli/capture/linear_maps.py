@@ -1,0 +1,165 @@
+"""Every function that condcli sees as a linear map h = W x, by the name torch calls it.
+
+A layer kind is one entry of ``LINEAR_MAPS``: a small function that turns the call's arguments into a
+``Call``. Its law is ``rows(x) @ weight_matrix(W)ᵀ == rows(h)`` (bias aside), which a parametrised
+test holds for every kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from condcli.capture.convolution import Convolution
+
+
+class LinearMap(Protocol):
+    """How a call's tensors become rows; (G, rows, features) everywhere, G groups."""
+
+    groups: int
+
+    def weight_matrix(self, weight: Tensor) -> Tensor:
+        """The weight as (G, d_out/G, d_in/G)."""
+
+    def input_rows(self, x: Tensor, view: str) -> Iterator[Tensor]:
+        """Blocks of input rows, each (G, rows, d_in/G)."""
+
+    def output_rows(self, h: Tensor) -> Tensor:
+        """The output, or its gradient, as (G, rows, d_out/G)."""
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A fully connected map of the last axis; every leading index is a row."""
+
+    groups: int = 1
+    kernel: tuple[int, ...] = ()
+
+    def weight_matrix(self, weight: Tensor) -> Tensor:
+        """(1, d_out, d_in)."""
+        return weight.unsqueeze(0)
+
+    def input_rows(self, x: Tensor, view: str) -> Iterator[Tensor]:
+        """One block, (1, rows, d_in)."""
+        yield self.output_rows(x)
+
+    def output_rows(self, h: Tensor) -> Tensor:
+        """(1, rows, d_out)."""
+        return h.reshape(1, -1, h.shape[-1])
+
+
+@dataclass(frozen=True)
+class Call:
+    """One linear map at work: its input, its weight as the map uses it, and its geometry."""
+
+    kind: str
+    x: Tensor
+    weight: Tensor  # (d_out, d_in) for a dense map, torch's own layout for a convolution
+    bias: bool
+    map: Dense | Convolution
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Call:
+    """``F.linear``."""
+    return Call("linear", input, weight, bias is not None, Dense())
+
+
+def matmul(input: Tensor, other: Tensor) -> Call | None:
+    """``x @ W``, in all its spellings, with W of shape (d_in, d_out)."""
+    return None if other.dim() != 2 else Call("linear", input, other.t(), False, Dense())
+
+
+def addmm(
+    input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1
+) -> Call | None:
+    """``b + x @ W``: Hugging Face's Conv1D. With another ``alpha`` it is no plain h = W x + b."""
+    return None if alpha != 1 else Call("linear", mat1, mat2.t(), beta != 0, Dense())
+
+
+def _convolution(axes: int) -> Callable[..., Call]:
+    def call(
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+    ) -> Call:
+        kernel, spread = tuple(weight.shape[2:]), _per_axis(dilation, axes)
+        geometry = Convolution(
+            kernel, _per_axis(stride, axes), _padding(padding, kernel, spread), spread, groups
+        )
+        return Call(f"conv{axes}d", input, weight, bias is not None, geometry)
+
+    return call
+
+
+def _transposed_convolution(axes: int) -> Callable[..., Call]:
+    def call(
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        dilation: Any = 1,
+    ) -> Call:
+        kernel, spread = tuple(weight.shape[2:]), _per_axis(dilation, axes)
+        reach = [(k - 1) * d for k, d in zip(kernel, spread, strict=True)]
+        lost, extra = _per_axis(padding, axes), _per_axis(output_padding, axes)
+        around = tuple(
+            (r - p, r - p + e) for r, p, e in zip(reach, lost, extra, strict=True)
+        )
+        geometry = Convolution(
+            kernel, _per_axis(stride, axes), around, spread, groups, transposed=True
+        )
+        return Call(f"conv_transpose{axes}d", input, weight, bias is not None, geometry)
+
+    return call
+
+
+LINEAR_MAPS: dict[str, Callable[..., Call | None]] = {
+    "linear": linear,
+    "matmul": matmul,
+    "mm": matmul,
+    "__matmul__": matmul,
+    "addmm": addmm,
+    **{f"conv{axes}d": _convolution(axes) for axes in (1, 2, 3)},
+    **{f"conv_transpose{axes}d": _transposed_convolution(axes) for axes in (1, 2, 3)},
+}
+
+
+def without_own_padding(call: Call, module: nn.Module | None) -> Call:
+    """The call, told how far its module had padded the input itself (``padding_mode``).
+
+    ``nn.Conv2d(padding_mode="reflect")`` pads first and then convolves without padding; the
+    ``channels`` view wants the feature map, not its border.
+    """
+    if not isinstance(call.map, Convolution) or getattr(module, "padding_mode", "zeros") == "zeros":
+        return call
+    flat: Sequence[int] = module._reversed_padding_repeated_twice  # type: ignore[union-attr, assignment]
+    pairs = [(flat[i], flat[i + 1]) for i in range(0, len(flat), 2)]
+    return replace(call, map=replace(call.map, cropping=tuple(reversed(pairs))))
+
+
+def _per_axis(value: Any, axes: int) -> tuple[int, ...]:
+    if isinstance(value, int):
+        return (value,) * axes
+    return tuple(value) * (axes if len(value) == 1 else 1)
+
+
+def _padding(
+    padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]
+) -> tuple[tuple[int, int], ...]:
+    if padding == "valid":
+        padding = 0
+    if padding == "same":  # torch puts the odd one after
+        reach = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
+        return tuple((r // 2, r - r // 2) for r in reach)
+    return tuple((p, p) for p in _per_axis(padding, len(kernel)))
+

@@ -1,0 +1,155 @@
+"""The pass: forward and backward over the probe batches, with everything captured on the way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from condcli.capture import losses
+from condcli.capture.memory import peak_memory
+from condcli.capture.mode import Capture
+from condcli.capture.totals import Totals
+from condcli.capture.undisturbed import undisturbed
+from condcli.errors import InputError
+from condcli.stats import ActivationStats, LayerStats, SkippedWeight
+
+Batch = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What one run over the probe batches measured."""
+
+    layers: Mapping[str, LayerStats]
+    activations: Mapping[str, ActivationStats]
+    skipped: Mapping[str, SkippedWeight]
+    totals: Totals
+    peak_memory_bytes: int
+
+
+def measure(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    *,
+    loss: str = "auto",
+    view: str = "channels",
+    norm: str = "batch",
+    per_example: str = "auto",
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | None = None,
+    seed: int = 0,
+    layers: Iterable[str] = (),
+    exclude: Iterable[str] = (),
+    source: str = "the data",
+    progress: Callable[[int], None] = lambda examples: None,
+) -> Measurement:
+    """The statistics of every linear map and activation, from one pass over ``batches``.
+
+    ``model`` is left exactly as it was. Gradients are of the summed loss, so how the examples
+    fall into batches does not matter (batch statistics, ``norm="batch"``, apart). ``layers`` and
+    ``exclude`` are globs over layer names; ``progress`` is called with each batch's size.
+
+    Raises InputError when the data do not fit the model or a statistic is not finite.
+    """
+    device = device or torch.device("cpu")
+    included, excluded = tuple(layers) or ("*",), tuple(exclude)
+
+    def wanted(name: str) -> bool:
+        return _matches(name, included) and not _matches(name, excluded)
+
+    capture = Capture(model, view=view, per_example=per_example, wanted=wanted)
+    totals = Totals()
+    with undisturbed(model, norm=norm, dtype=dtype, device=device, seed=seed), torch.enable_grad():
+        for x, y in batches:
+            totals.see_data(x, y)
+            totals.loss_name = totals.loss_name or losses.choose(loss, y)
+            start = time.perf_counter()
+            _one_pass(capture, model, x.to(device, _float(x, dtype)), y, totals, source)
+            totals.seconds += time.perf_counter() - start
+            progress(len(y))
+        if not totals.examples:
+            raise InputError(f"{source} holds no examples", "choose other data")
+        start = time.perf_counter()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        totals.seconds += time.perf_counter() - start
+        peak = peak_memory(device)
+        missing = {name: why for name, layer in capture.layers.items() if (why := layer.missing())}
+        complete = [layer for name, layer in capture.layers.items() if name not in missing]
+        stats = [_finite(layer.stats(totals.terms)) for layer in complete]
+    return Measurement(
+        layers={layer.name: layer for layer in stats},
+        activations={name: count.stats(name) for name, count in capture.activations.items()},
+        skipped=_skipped(capture, missing, wanted),
+        totals=totals,
+        peak_memory_bytes=peak,
+    )
+
+
+def _one_pass(
+    capture: Capture, model: nn.Module, x: Tensor, y: Tensor, totals: Totals, source: str
+) -> None:
+    with capture.forward_pass(len(y)):
+        output = model(x)
+    if not isinstance(output, Tensor):
+        raise InputError(
+            f"the model returns a {type(output).__name__}, not one tensor",
+            "wrap it in a function that returns the logits, and pass that as --arch FILE.py:function",
+        )
+    losses.check(totals.loss_name, output, y, source)
+    target = y.to(output.device, _float(y, output.dtype))
+    summed = losses.LOSSES[totals.loss_name](output, target)
+    if summed.requires_grad:
+        summed.backward()
+    capture.end_pass()
+    totals.see_result(output, y, summed, losses.terms(totals.loss_name, y))
+
+
+def _float(tensor: Tensor, dtype: torch.dtype) -> torch.dtype:
+    return dtype if tensor.is_floating_point() else tensor.dtype
+
+
+def _matches(name: str, globs: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, glob) for glob in globs)
+
+
+def _finite(layer: LayerStats) -> LayerStats:
+    for array, what in (
+        (layer.input_moment, "inputs"),
+        (layer.grad_moment, "gradients"),
+        (layer.weight_singular_values, "weights"),
+    ):
+        if not np.isfinite(array).all():
+            raise InputError(
+                f"layer {layer.name}: its {what} are not finite",
+                "check the checkpoint and the input's scale, or try --dtype float64",
+            )
+    return layer
+
+
+def _skipped(
+    capture: Capture, missing: Mapping[str, str], wanted: Callable[[str], bool]
+) -> dict[str, SkippedWeight]:
+    """Every matrix weight that has no statistics, with the reason."""
+    skipped = {}
+    for block in capture.weights.blocks():
+        name = block.name
+        if name in capture.layers and name not in missing:
+            continue
+        if not wanted(name):
+            reason = "left out by --layers or --exclude"
+        elif name in missing:
+            reason = missing[name]
+        elif name in capture.unfollowed:
+            reason = f"used by {capture.unfollowed[name]}, which is not captured as a linear map"
+        else:
+            reason = "did not run"
+        kind = type(block.module).__name__
+        skipped[name] = SkippedWeight(name=name, kind=kind, reason=reason)
+    return skipped

@@ -1,0 +1,178 @@
+"""The one place that sees the network run: a torch function mode around the forward pass.
+
+It sees every linear map and activation function wherever it is called: from modules, from
+functional code, inside ``nn.MultiheadAttention``. Σ_x is summed at once; a tensor hook on the output
+sums Σ_∇h during the backward pass, which runs outside the mode.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest import mock
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
+from torch.overrides import TorchFunctionMode
+
+from condcli.capture.activations import ActivationCount, activation_name
+from condcli.capture.layer import LayerCapture
+from condcli.capture.linear_maps import LINEAR_MAPS, Call, without_own_padding
+from condcli.capture.weights import Use, WeightIndex
+
+
+class Capture(TorchFunctionMode):
+    """Statistics of every wanted layer and of every activation call site, as they run."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        view: str = "channels",
+        per_example: str = "auto",
+        wanted: Callable[[str], bool] = lambda name: True,
+    ) -> None:
+        super().__init__()
+        self.weights = WeightIndex(model)
+        self.layers: dict[str, LayerCapture] = {}
+        self.activations: dict[str, ActivationCount] = {}
+        self.unfollowed: dict[str, str] = {}  # layer → the function that used its weight
+        self._view = view
+        self._per_example = per_example
+        self._wanted = wanted
+        self._paths = {id(module): path for path, module in model.named_modules()}
+        self._running: list[nn.Module] = []
+        self._sites: Counter[str] = Counter()
+        self._unit_axes: dict[tuple[int, ...], int] = {}
+        self._examples = 0
+
+    @contextmanager
+    def forward_pass(self, examples: int) -> Iterator[None]:
+        """Capture one forward pass over a batch of ``examples``."""
+        self._examples = examples
+        self._running.clear()
+        self._sites.clear()
+        self._unit_axes.clear()
+        with ExitStack() as stack:
+            for hook in (
+                register_module_forward_pre_hook(lambda module, args: self._running.append(module)),
+                register_module_forward_hook(lambda *_: self._leave_module(), always_call=True),
+            ):
+                stack.callback(hook.remove)
+            stack.enter_context(_composites_opened())
+            stack.enter_context(self)
+            yield
+
+    def end_pass(self) -> None:
+        """The backward pass of this batch is done."""
+        for layer in self.layers.values():
+            layer.end_pass()
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Run the call; take what it tells."""
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        name = getattr(func, "__name__", "")
+        if name in LINEAR_MAPS and isinstance(out, Tensor):
+            call = LINEAR_MAPS[name](*args, **kwargs)
+            uses = self.weights.uses(call.weight) if call else []
+            if call and uses:
+                self._see_linear_map(call, uses, out)
+                return out
+        elif activation := activation_name(name, args, kwargs):
+            self._see_activation(activation, out)
+            return out
+        self._see_other(name, args, out)
+        return out
+
+    def _see_linear_map(self, call: Call, uses: list[Use], out: Tensor) -> None:
+        self._unit_axes[tuple(out.shape)] = -1 if call.kind == "linear" else 1
+        call = without_own_padding(call, uses[0].block.module)
+        for use in uses:
+            if self._wanted(use.block.name):
+                self._see_use(call, use, out)
+
+    def _see_use(self, call: Call, use: Use, out: Tensor) -> None:
+        name = use.block.name
+        if name not in self.layers:
+            order = len(self.layers)
+            self.layers[name] = LayerCapture(use, call, order, self._view, self._per_example)
+        layer, x, examples = self.layers[name], call.x.detach(), self._examples
+        layer.see_input(x)
+        if out.requires_grad:
+            # An in-place function after a view replaces the view's history, and a hook on the
+            # view is lost with it (pytorch#181832); its base keeps both.
+            target = out._base if out._is_view() and out._base is not None else out
+            shape, outputs = out.shape, use.outputs
+            target.register_hook(
+                lambda grad: layer.see_grad(x, grad.reshape(shape)[..., outputs], examples)
+            )
+
+    def _see_activation(self, function: str, out: Tensor) -> None:
+        name = self._call_site(function)
+        if name not in self.activations:
+            axis = self._unit_axis(out)
+            self.activations[name] = ActivationCount(function, len(self.activations), axis)
+        self.activations[name].add(out)
+
+    def _see_other(self, name: str, args: tuple[Any, ...], out: Any) -> None:
+        """Note which function used a weight that no linear map was seen to use; views say nothing."""
+        result = out[0] if isinstance(out, tuple) and out else out
+        if not isinstance(result, Tensor) or result._base is not None:
+            return
+        for arg in args:
+            for tensor in arg if isinstance(arg, (list, tuple)) else (arg,):
+                for block in self.weights.parameter_blocks(tensor):
+                    self.unfollowed.setdefault(block.name, name)
+
+    def _call_site(self, function: str) -> str:
+        """PATH for an activation module, PATH/function within another; ``:2`` … for later calls."""
+        module = self._running[-1] if self._running else None
+        path = self._paths.get(id(module), "")
+        is_activation = module is not None and not list(module.children()) + list(
+            module.parameters()
+        )
+        site = path if is_activation and path else f"{path}/{function}".lstrip("/")
+        self._sites[site] += 1
+        return site if self._sites[site] == 1 else f"{site}:{self._sites[site]}"
+
+    def _unit_axis(self, out: Tensor) -> int:
+        """Where the units are: dimension 1 of what a convolution made, else the last one.
+
+        Normalisation and residual sums keep the shape, so the last linear map of the same shape,
+        or else of the same number of dimensions, tells.
+        """
+        shape = tuple(out.shape)
+        if shape in self._unit_axes:
+            return self._unit_axes[shape]
+        alike = [axis for seen, axis in self._unit_axes.items() if len(seen) == len(shape)]
+        return alike[-1] if alike else -1
+
+    def _leave_module(self) -> None:
+        if self._running:
+            self._running.pop()
+
+
+@contextmanager
+def _composites_opened() -> Iterator[None]:
+    """Make ``torch.nn.functional`` run its Python bodies under a mode.
+
+    Composites such as ``multi_head_attention_forward`` hand themselves whole to an active mode; told
+    that none is active, they run, and the mode sees the linear maps that they call.
+    """
+    with ExitStack() as stack:
+        for name in ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic"):
+            stack.enter_context(mock.patch.object(F, name, lambda *args: False))
+        yield

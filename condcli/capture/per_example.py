@@ -1,0 +1,87 @@
+"""λ_max of the second moment of per-example weight gradients, E[vec(∂ℓ/∂W) vec(∂ℓ/∂W)ᵀ].
+
+With g_n the gradient of example n's loss, that moment is GᵀG / N for G with rows vec(g_n), and its
+largest eigenvalue is that of the N × N Gram matrix G Gᵀ / N. Lanczos needs only products with it:
+
+- a layer with one row per example has g_n = δ_n x_nᵀ, so v ↦ G Gᵀ v is the row sums of
+  (X (Xᵀ diag(v) Δ)) ∘ Δ, and X and Δ are all that is kept: N (d_in + d_out) numbers;
+- any other layer (a convolution, tokens) keeps G itself: N · d_in · d_out numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import LinearOperator, eigsh
+from torch import Tensor
+
+Product = Callable[[Tensor], Tensor]
+
+
+class GradientFactors:
+    """X and Δ of a layer that sees one row per example."""
+
+    def __init__(self) -> None:
+        self._inputs: list[Tensor] = []
+        self._grads: list[Tensor] = []
+
+    def add(self, rows: Tensor, grads: Tensor) -> None:
+        """Keep one batch's rows (N, d_in) and gradients (N, d_out)."""
+        self._inputs.append(rows.detach().clone())
+        self._grads.append(grads.detach().clone())
+
+    def lambda_max(self) -> float:
+        """The largest eigenvalue over all batches."""
+        x, delta = torch.cat(self._inputs), torch.cat(self._grads)
+        return _largest(len(x), x, lambda v: ((x @ (x.T @ (v[:, None] * delta))) * delta).sum(1))
+
+
+class Gradients:
+    """The per-example gradients themselves, summed over the calls of each batch."""
+
+    def __init__(self) -> None:
+        self._batches: list[Tensor] = []
+        self._open = False
+
+    def add(self, gradients: Tensor) -> None:
+        """Add one call's gradients (N, parameters) to the current batch."""
+        if self._open:
+            self._batches[-1] += gradients
+        else:
+            self._batches.append(gradients)
+            self._open = True
+
+    def end_batch(self) -> None:
+        """The next gradients are of other examples."""
+        self._open = False
+
+    def lambda_max(self) -> float:
+        """The largest eigenvalue over all batches."""
+        batches = self._batches
+
+        def product(v: Tensor) -> Tensor:
+            parts = v.split([len(batch) for batch in batches])
+            total = torch.stack([b.T @ part for b, part in zip(batches, parts, strict=True)]).sum(0)
+            return torch.cat([batch @ total for batch in batches])
+
+        return _largest(sum(map(len, batches)), batches[0], product)
+
+
+def _largest(examples: int, like: Tensor, product: Product) -> float:
+    """Largest eigenvalue of ``product`` / N by Lanczos, from a fixed start: the same every time."""
+
+    def apply(v: np.ndarray[tuple[int], np.dtype[np.float64]]) -> object:
+        vector = torch.from_numpy(np.ascontiguousarray(v)).reshape(-1).to(like)
+        return (product(vector) / examples).cpu().double().numpy()
+
+    start = np.random.Generator(np.random.PCG64(0)).standard_normal(examples)
+    if examples == 1:
+        return float(apply(np.ones(1))[0])  # type: ignore[index]
+    if not np.any(apply(start)):
+        return 0.0
+    operator = LinearOperator((examples, examples), matvec=apply, dtype=np.float64)
+    tolerance = 1e-12 if like.dtype == torch.float64 else 1e-7
+    values = eigsh(operator, k=1, v0=start, tol=tolerance, return_eigenvectors=False)
+    return float(values[0])

@@ -1,0 +1,63 @@
+"""What is added up over the batches beside the layers: loss, accuracy, a digest of the data."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+from condcli.capture.losses import IGNORED_LABEL
+from condcli.capture.moments import sum_dtype
+
+
+class Totals:
+    """Running totals of one probe. Nothing here waits for the device before the end."""
+
+    def __init__(self) -> None:
+        self.examples = 0
+        self.terms = 0
+        self.seconds = 0.0
+        self.loss_name = ""
+        self._loss: Tensor | None = None
+        self._right: Tensor | None = None
+        self._labels = torch.zeros(0, dtype=torch.int64)
+        self._hashes = (hashlib.sha256(), hashlib.sha256())
+
+    def see_data(self, x: Tensor, y: Tensor) -> None:
+        """Take in one batch as the data set gave it; inputs and targets are hashed apart, so the
+        digest does not depend on how the examples fall into batches.
+        """
+        self.examples += len(y)
+        for digest, tensor in zip(self._hashes, (x, y), strict=True):
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+
+    def see_result(self, output: Tensor, y: Tensor, loss: Tensor, terms: int) -> None:
+        """Take in the output and the summed loss of one batch; ``y`` on the CPU."""
+        self.terms += terms
+        loss = loss.detach().to(sum_dtype(loss))
+        self._loss = loss if self._loss is None else self._loss + loss
+        if self.loss_name == "cross-entropy":
+            right = (output.detach().argmax(1) == y.to(output.device)).sum()
+            self._right = right if self._right is None else self._right + right
+            counts = torch.bincount(y[y != IGNORED_LABEL].flatten(), minlength=output.shape[1])
+            self._labels = counts + (self._labels if len(self._labels) else 0)
+
+    def mean_loss(self) -> float:
+        """Mean over the loss terms."""
+        return float("nan") if self._loss is None else float(self._loss) / max(1, self.terms)
+
+    def accuracy(self) -> float | None:
+        """Share of labels that the largest output names; None without classes."""
+        return None if self._right is None else float(self._right) / max(1, self.terms)
+
+    def chance(self) -> float | None:
+        """Accuracy of always naming the commonest label."""
+        if self._right is None:
+            return None
+        return float(self._labels.max()) / max(1, self.terms)
+
+    def data_sha256(self) -> str:
+        """Digest of all inputs, then all targets."""
+        inputs, targets = self._hashes
+        return hashlib.sha256(inputs.digest() + targets.digest()).hexdigest()

@@ -1,0 +1,110 @@
+"""A model lent for probing and handed back exactly as it was."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+@contextmanager
+def undisturbed(
+    model: nn.Module, *, norm: str, dtype: torch.dtype, device: torch.device, seed: int
+) -> Iterator[None]:
+    """The model ready to probe; on leaving, everything is what it was, bit for bit.
+
+    Inside, floating-point parameters and buffers are on ``device`` in ``dtype``, every parameter
+    takes gradients, dropout is off, batch normalisation uses batch statistics (``norm="batch"``)
+    or its running ones, and random numbers start from ``seed``. Parameters keep their identity.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_random_state(seed, device))
+        stack.enter_context(_full_precision_products())
+        stack.enter_context(_training_flags(model, norm))
+        stack.enter_context(_parameters(model, dtype, device))
+        stack.enter_context(_buffers(model, dtype, device))
+        yield
+
+
+@contextmanager
+def _random_state(seed: int, device: torch.device) -> Iterator[None]:
+    python, numpy_state = random.getstate(), np.random.get_state()
+    cuda = [device] if device.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices=cuda):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy_state)
+
+
+@contextmanager
+def _full_precision_products() -> Iterator[None]:
+    """float32 means float32: TF32 keeps ten bits, which κ would show."""
+    matmul, cudnn = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(matmul)
+        torch.backends.cudnn.allow_tf32 = cudnn
+
+
+@contextmanager
+def _training_flags(model: nn.Module, norm: str) -> Iterator[None]:
+    # The flag itself, not train(): models override that to keep some layers frozen.
+    flags = {module: module.training for module in model.modules()}
+    for module in flags:
+        module.training = norm == "batch" and isinstance(module, _BatchNorm)
+    try:
+        yield
+    finally:
+        for module, training in flags.items():
+            module.training = training
+
+
+@contextmanager
+def _parameters(model: nn.Module, dtype: torch.dtype, device: torch.device) -> Iterator[None]:
+    kept = [(p, p.data, p.grad, p.requires_grad) for p in model.parameters()]
+    try:
+        for parameter, *_ in kept:
+            parameter.grad = None
+            parameter.data = _converted(parameter.data, dtype, device)
+            parameter.requires_grad_(parameter.is_floating_point())
+        yield
+    finally:
+        for parameter, data, grad, requires_grad in kept:
+            parameter.grad = None  # a gradient must fit its parameter at every moment
+            parameter.data = data
+            parameter.grad = grad
+            parameter.requires_grad_(requires_grad)
+
+
+@contextmanager
+def _buffers(model: nn.Module, dtype: torch.dtype, device: torch.device) -> Iterator[None]:
+    """Copies in place of the buffers: batch normalisation updates its running statistics."""
+    kept = [
+        (module, name, buffer)
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+    copies = {id(buffer): _converted(buffer, dtype, device).clone() for *_, buffer in kept}
+    try:
+        for module, name, buffer in kept:
+            module._buffers[name] = copies[id(buffer)]
+        yield
+    finally:
+        for module, name, buffer in kept:
+            module._buffers[name] = buffer
+
+
+def _converted(tensor: torch.Tensor, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    return tensor.to(device, dtype if tensor.is_floating_point() else None)
