@@ -1,0 +1,39 @@
+"""The zoo: the paper's networks by name, and how to read their sizes off a state_dict.
+
+A network is added with one function, and one line in each of the two dicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from torch import nn
+
+from condcli.models.zoo_cifar import (
+    cifar_network,
+    cifar_sizes,
+    plain_stage,
+    preactivation_stage,
+    residual_stage,
+)
+from condcli.models.zoo_mlp import mlp, mlp_sizes
+
+Shapes = Mapping[str, tuple[int, ...]]  # tensor names and shapes
+
+_CIFAR: dict[str, Callable[..., nn.Module]] = {
+    "resnet": partial(cifar_network, stage=residual_stage),
+    "resnet_lastbn": partial(cifar_network, stage=residual_stage, last_bn=True),
+    "preresnet": partial(cifar_network, stage=preactivation_stage, last_bn=True),
+    "preresnet_v1": partial(cifar_network, stage=preactivation_stage),
+    "vgg_style": partial(cifar_network, stage=plain_stage),
+    "vgg_style_lastbn": partial(cifar_network, stage=plain_stage, last_bn=True),
+}
+
+ZOO: dict[str, Callable[..., nn.Module]] = {"mlp": mlp, **_CIFAR}
+
+# From names and shapes to the factory's arguments, or None for the tensors of another network.
+SIZES: dict[str, Callable[[Shapes], dict[str, object] | None]] = {
+    "mlp": mlp_sizes,
+    **dict.fromkeys(_CIFAR, cifar_sizes),
+}
