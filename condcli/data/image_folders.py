@@ -1,0 +1,129 @@
+"""`imagefolder:DIR` and ImageNet: one folder of images for each class, decoded when read.
+
+Images are RGB in 0..1. When all have one size they are kept as they are; otherwise the shorter side
+is resized to 256 pixels and the centre 224 x 224 cut out, as ImageNet is usually evaluated.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from condcli.data.normalization import Normalization
+from condcli.data.probe_set import Batch, Examples, IntArray
+from condcli.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+RESIZE, CROP = 256, 224
+IMAGENET_CLASSES = 1000
+IMAGENET_USUAL = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def open_image_folder(folder: Path) -> Examples:
+    """The images of FOLDER/CLASS/…; classes are numbered in the order of their names."""
+    files, labels, names = _list_images(folder)
+    shape = _common_shape(files)
+    return _examples(files, labels, names, shape=shape, usual=None)
+
+
+def open_imagenet(split: str, root: Path, download: bool) -> Examples:
+    """ImageNet-1k from ROOT/imagenet/SPLIT or ROOT/SPLIT, its classes n01440764 … n15075141.
+
+    Not through torchvision's class, which unpacks archives of 150 GB into the folder unasked.
+    """
+    places = (root / "imagenet" / split, root / split)
+    folder = next((place for place in places if place.is_dir()), None)
+    if folder is None:
+        raise InputError(
+            f"imagenet is not at {places[0]} or {places[1]}",
+            "it cannot be downloaded freely: get it yourself and say with --root where it is",
+        )
+    files, labels, names = _list_images(folder)
+    if len(names) != IMAGENET_CLASSES:
+        raise InputError(
+            f"{folder}: has {len(names)} class folders instead of {IMAGENET_CLASSES}",
+            f"name another set of classes as imagefolder:{folder}",
+        )
+    return _examples(files, labels, names, shape=None, usual=IMAGENET_USUAL)
+
+
+def _examples(
+    files: list[Path],
+    labels: list[int],
+    names: tuple[str, ...],
+    *,
+    shape: tuple[int, ...] | None,
+    usual: Normalization | None,
+) -> Examples:
+    """Examples of images of one `shape`, or of any, resized and cropped, when it is None."""
+
+    def fetch(indices: IntArray) -> Batch:
+        import torch
+
+        images = [_read_image(files[index], crop=shape is None) for index in indices]
+        return torch.stack(images), torch.tensor([labels[index] for index in indices])
+
+    return Examples(
+        total=len(files),
+        shape=shape or (3, CROP, CROP),
+        fetch=fetch,
+        classes=len(names),
+        class_names=names,
+        usual=usual,
+    )
+
+
+def _list_images(folder: Path) -> tuple[list[Path], list[int], tuple[str, ...]]:
+    from torchvision.datasets import ImageFolder
+
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder", "give a folder with a folder for each class")
+    try:
+        dataset = ImageFolder(folder)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{folder}: a class without images, or no class at all",
+            "put the images of each class into a folder of its own, FOLDER/CLASS/IMAGE",
+        ) from error
+    files, labels = zip(*dataset.samples, strict=True)
+    return [Path(file) for file in files], list(labels), tuple(dataset.classes)
+
+
+def _common_shape(files: list[Path]) -> tuple[int, ...] | None:
+    first = _size(files[0])
+    return (3, *first) if all(_size(file) == first for file in files) else None
+
+
+def _size(file: Path) -> tuple[int, int]:
+    """Height and width, from the header."""
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            return image.height, image.width
+    except Exception as error:  # as in _read_image
+        raise _damaged(file) from error
+
+
+def _read_image(file: Path, *, crop: bool) -> Tensor:
+    """The image (3, height, width) as uint8."""
+    import torch
+    from PIL import Image
+    from torchvision.transforms import v2
+
+    try:
+        with Image.open(file) as image:
+            pixels: Any = image.convert("RGB")
+    except Exception as error:  # Pillow's decoders raise almost anything on damaged files
+        raise _damaged(file) from error
+    if crop:
+        pixels = v2.CenterCrop(CROP)(v2.Resize(RESIZE)(pixels))
+    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1)
+
+
+def _damaged(file: Path) -> InputError:
+    return InputError(f"{file}: cannot be read as an image", "replace it or take it out")

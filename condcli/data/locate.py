@@ -1,0 +1,38 @@
+"""Finding and fetching the files of the known data sets."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from condcli.errors import InputError
+
+
+def missing(name: str, *places: Path) -> InputError:
+    """The error that the files of data set `name` are at none of `places`."""
+    return InputError(
+        f"{name} is not at {' or '.join(map(str, places))}",
+        "get it with --download, or say with --root where it is",
+    )
+
+
+def open_with_torchvision(name: str, root: Path, *, download: bool, **options: Any) -> Any:
+    """torchvision's data set `name` under `root`, fetched first if `download` says so.
+
+    Raises RuntimeError, of torchvision's making, when its files are missing or damaged.
+    """
+    from torchvision import datasets
+
+    kind = getattr(datasets, name)
+    if download:
+        try:
+            with redirect_stdout(sys.stderr):  # SVHN announces itself there
+                return kind(root, download=True, **options)
+        except (OSError, RuntimeError) as error:
+            raise InputError(
+                f"{name} could not be downloaded to {root} ({type(error).__name__})",
+                "check the network and the folder, or get the files yourself and give --root",
+            ) from error
+    return kind(root, **options)

@@ -1,0 +1,175 @@
+"""A probe set: the chosen examples of one data set, read batch by batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from condcli.data.normalization import Normalization, choose_normalization
+from condcli.data.tensors import as_inputs, as_targets
+from condcli.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+IntArray = npt.NDArray[np.int64]
+Batch = tuple["Tensor", "Tensor"]  # inputs (n, *shape) and targets (n, …)
+Fetch = Callable[[IntArray], Batch]  # the examples with these indices, as they are stored
+
+UNLABELLED = -100  # the label that PyTorch's cross entropy leaves out of the loss
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Examples:
+    """A whole split, before a subset is drawn from it and normalised."""
+
+    total: int
+    shape: tuple[int, ...]  # of one input
+    fetch: Fetch
+    classes: int | None = None
+    class_names: tuple[str, ...] | None = None
+    usual: Normalization | None = None  # the data set's customary one
+    random_labels: bool = False  # see ProbeSet
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ProbeSet:
+    """The examples that a network is probed on, always in the same order.
+
+    `batches` reads them; nothing is read before, unless the source is in memory anyway.
+    """
+
+    source: str  # as the user wrote it
+    split: str
+    shape: tuple[int, ...]  # of one input, channels first
+    classes: int | None  # None: the source does not say, see with_classes
+    class_names: tuple[str, ...] | None
+    examples: int  # N
+    total: int  # examples that there were to choose from
+    indices: IntArray  # (N,), ascending: the chosen ones
+    normalize: str  # what was done to the inputs: `mean 0.1307, std 0.3081`, or `none`
+    read: Callable[[int], Iterable[Batch]] = field(repr=False)  # batch size -> unchecked batches
+    random_labels: bool = False  # targets are uniform in [0, 1) until with_classes makes labels
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """Inputs (n, *shape) and targets (n, …), n at most `batch_size`.
+
+        Inputs are float32 (float64 where stored so, int64 for tokens), targets int64 labels or
+        floats. Non-finite inputs and labels that are no class raise InputError.
+        """
+        if batch_size < 1:
+            raise UsageError(f"a batch size of {batch_size} is not positive", "give 1 or more")
+        if self.random_labels and self.classes is None:
+            raise UsageError(
+                f"{self.source} has no labels before the number of classes is known",
+                "ask with_classes(n) for labels below n",
+            )
+        return self._checked(self.read(batch_size))
+
+    def with_classes(self, outputs: int) -> ProbeSet:
+        """The same examples, for a classifier with so many outputs.
+
+        Random data get their labels by this. Raises InputError when the data are known to have
+        another number of classes; a label that is no output is found when its batch is read.
+        """
+        if self.classes not in (None, outputs):
+            raise InputError(
+                f"{self.source} has {self.classes} classes, but the model {outputs} outputs",
+                "probe the model on data with the classes that it was trained on",
+            )
+        return replace(self, classes=outputs)
+
+    def _checked(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        start = 0
+        for inputs, targets in batches:
+            numbers = self.indices[start : start + len(inputs)]
+            start += len(inputs)
+            self._require_finite(inputs, numbers, "input")
+            self._require_finite(targets, numbers, "target")
+            yield inputs, self._labels(targets, numbers)
+
+    def _require_finite(self, values: Tensor, numbers: IntArray, what: str) -> None:
+        if values.is_floating_point():
+            finite = values.isfinite().reshape(len(values), -1).all(dim=1)
+            if not finite.all():
+                number = numbers[int(finite.int().argmin())]
+                raise InputError(
+                    f"{self.source}: the {what} of example {number} holds NaN or infinity",
+                    "clean the data first",
+                )
+
+    def _labels(self, targets: Tensor, numbers: IntArray) -> Tensor:
+        if self.classes is None:
+            return targets
+        if self.random_labels:
+            return (targets * self.classes).long()
+        if not targets.is_floating_point():
+            wrong = (targets != UNLABELLED) & ((targets < 0) | (targets >= self.classes))
+            if wrong.any():
+                place = wrong.nonzero()[0]
+                raise InputError(
+                    f"{self.source}: example {numbers[int(place[0])]} has the label "
+                    f"{int(targets[tuple(place)])}, but there are {self.classes} classes",
+                    "labels count from 0; probe data with the model's own classes",
+                )
+        return targets
+
+
+def draw(
+    examples: Examples,
+    *,
+    source: str,
+    split: str,
+    samples: int | None,
+    seed: int,
+    normalize: str | None,
+) -> ProbeSet:
+    """A subset of `examples`, fixed by the seed: `samples` of them, or all there are."""
+    indices = _chosen(examples.total, samples, seed)
+    normalization = choose_normalization(normalize, usual=examples.usual, shape=examples.shape)
+
+    def read(batch_size: int) -> Iterator[Batch]:
+        # Sizes differ by at most one: batch statistics of a small remainder would be noise.
+        for part in np.array_split(indices, math.ceil(len(indices) / batch_size)):
+            yield prepared(examples.fetch(part), normalization)
+
+    return ProbeSet(
+        source=source,
+        split=split,
+        shape=examples.shape,
+        classes=examples.classes,
+        class_names=examples.class_names,
+        examples=len(indices),
+        total=examples.total,
+        indices=indices,
+        normalize=str(normalization or "none"),
+        read=read,
+        random_labels=examples.random_labels,
+    )
+
+
+def prepared(batch: Batch, normalization: Normalization | None) -> Batch:
+    """The stored batch as the network is to see it."""
+    inputs, targets = as_inputs(batch[0]), as_targets(batch[1])
+    return (normalization(inputs) if normalization else inputs), targets
+
+
+def require_sensible(*, samples: int | None, seed: int) -> None:
+    """Raises UsageError for a number of samples or a seed that cannot be."""
+    if samples is not None and samples < 1:
+        raise UsageError(f"--samples {samples} is not positive", "give 1 or more")
+    if seed < 0:
+        raise UsageError(f"--seed {seed} is negative", "give 0 or more")
+
+
+def _chosen(total: int, samples: int | None, seed: int) -> IntArray:
+    require_sensible(samples=samples, seed=seed)
+    if samples is None or samples >= total:
+        return np.arange(total, dtype=np.int64)
+    generator = np.random.Generator(np.random.PCG64(seed))
+    return np.sort(generator.choice(total, samples, replace=False)).astype(np.int64)
