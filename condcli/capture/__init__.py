@@ -1,5 +1,6 @@
 """A module and batches become statistics: capture, second moments, the forward/backward pass."""
 
 from condcli.capture.measure import Measurement, measure
+from condcli.capture.rehearsal import Rehearsal, rehearse
 
-__all__ = ["Measurement", "measure"]
+__all__ = ["Measurement", "Rehearsal", "measure", "rehearse"]

@@ -1,9 +1,9 @@
 """The convolution as a linear map: which rows it sees, in either conv view.
 
-In the view ``patches`` (KFC: Grosse & Martens, ICML 2016) a row of the input is the k×…×k×C_in patch
-under one output position; in the view ``channels`` (Huang et al., ECCV 2020, the convention of batch
-normalisation) it is the C_in-vector at one location of the input feature map. A row of the
-output is always the C_out-vector at one output position. Groups come first in every array:
+In the view ``patches`` (KFC: Grosse & Martens, ICML 2016) a row of the input is the C_in×k×…×k
+patch under one output position; in the view ``channels`` (Huang et al., ECCV 2020, the convention
+of batch normalisation) it is the C_in-vector at one location of the input feature map. A row of
+the output is always the C_out-vector at one output position. Groups come first in every array:
 a grouped convolution is G linear maps side by side.
 
 A transposed convolution is the ordinary stride-1 convolution, with the kernel flipped, of its
@@ -41,7 +41,7 @@ class Convolution:
         if not self.transposed:
             return weight.reshape(self.groups, weight.shape[0] // self.groups, -1)
         spatial = tuple(range(2, weight.dim()))
-        by_group = weight.flip(spatial).unflatten(0, (self.groups, -1))
+        by_group: Tensor = weight.flip(spatial).unflatten(0, (self.groups, -1))
         return by_group.transpose(1, 2).flatten(2)
 
     def input_rows(self, x: Tensor, view: str) -> Iterator[Tensor]:
@@ -54,7 +54,7 @@ class Convolution:
 
     def output_rows(self, h: Tensor) -> Tensor:
         """(G, N·positions, C/G) from a feature map (N, C, …)."""
-        by_group = self._batched(h).unflatten(1, (self.groups, -1)).flatten(3)
+        by_group: Tensor = self._batched(h).unflatten(1, (self.groups, -1)).flatten(3)
         return by_group.permute(1, 0, 3, 2).flatten(1, 2)
 
     def _batched(self, x: Tensor) -> Tensor:
@@ -105,7 +105,8 @@ def _spread(x: Tensor, stride: tuple[int, ...]) -> Tensor:
     """X with stride − 1 zeros between neighbours along each spatial axis."""
     sizes = [(n - 1) * s + 1 for n, s in zip(x.shape[2:], stride, strict=True)]
     spread = x.new_zeros(*x.shape[:2], *sizes)
-    spread[(..., *(slice(None, None, s) for s in stride))] = x
+    every_stride = (slice(None), slice(None), *(slice(None, None, s) for s in stride))
+    spread[every_stride] = x
     return spread
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from condcli.capture.linear_maps import Call, Convolution, Dense
+from condcli.capture.convolution import Convolution
+from condcli.capture.linear_maps import Call, Dense
 from condcli.capture.moments import Moment
 from condcli.capture.per_example import GradientFactors, Gradients
 from condcli.capture.weights import Use
@@ -82,7 +84,7 @@ class LayerCapture:
 
     def _example_gradients(self, x: Tensor, grads: Tensor, examples: int) -> Tensor:
         """(N, d_out·d_in/G): each example's own ∂ℓ/∂W."""
-        by_example = grads.unflatten(1, (examples, -1))
+        by_example: Tensor = grads.unflatten(1, (examples, -1))
         parts = []
         for n in range(examples):
             blocks = list(self.map.input_rows(x[n : n + 1], "patches"))
@@ -127,7 +129,7 @@ class LayerCapture:
             weight_grad_singular_values=self._singular_values(weight_grad),
             weight_norm=float(weight.norm()),
             weight_grad_norm=float(weight_grad.norm()),
-            weight_grad_moment_lambda_max=self._gradients and self._gradients.lambda_max(),
+            weight_grad_moment_lambda_max=self._gradients.lambda_max() if self._gradients else None,
             weight_grad_moment_note=self.note,
         )
 
@@ -136,4 +138,5 @@ class LayerCapture:
         matrices = self.map.weight_matrix(weight)
         if matrices.shape[1] < matrices.shape[2]:
             matrices = matrices.transpose(1, 2)  # LAPACK is twice as fast on tall matrices
-        return torch.linalg.svdvals(matrices).flatten().sort(descending=True).values.numpy()
+        values: FloatArray = torch.linalg.svdvals(matrices).flatten().numpy()
+        return np.sort(values)[::-1]

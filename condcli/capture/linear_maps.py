@@ -1,7 +1,7 @@
 """Every function that condcli sees as a linear map h = W x, by the name torch calls it.
 
-A layer kind is one entry of ``LINEAR_MAPS``: a small function that turns the call's arguments into a
-``Call``. Its law is ``rows(x) @ weight_matrix(W)ᵀ == rows(h)`` (bias aside), which a parametrised
+A layer kind is one entry of ``LINEAR_MAPS``: a small function that turns the call's arguments into
+a ``Call``. Its law is ``rows(x) @ weight_matrix(W)ᵀ == rows(h)`` (bias aside), which a parametrised
 test holds for every kind.
 """
 
@@ -112,9 +112,7 @@ def _transposed_convolution(axes: int) -> Callable[..., Call]:
         kernel, spread = tuple(weight.shape[2:]), _per_axis(dilation, axes)
         reach = [(k - 1) * d for k, d in zip(kernel, spread, strict=True)]
         lost, extra = _per_axis(padding, axes), _per_axis(output_padding, axes)
-        around = tuple(
-            (r - p, r - p + e) for r, p, e in zip(reach, lost, extra, strict=True)
-        )
+        around = tuple((r - p, r - p + e) for r, p, e in zip(reach, lost, extra, strict=True))
         geometry = Convolution(
             kernel, _per_axis(stride, axes), around, spread, groups, transposed=True
         )
@@ -162,4 +160,3 @@ def _padding(
         reach = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
         return tuple((r // 2, r - r // 2) for r in reach)
     return tuple((p, p) for p in _per_axis(padding, len(kernel)))
-

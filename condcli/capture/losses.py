@@ -52,7 +52,10 @@ def terms(name: str, target: Tensor) -> int:
 
 def check(name: str, output: Tensor, target: Tensor, source: str) -> None:
     """Raise InputError when the output cannot be compared with the target, naming both shapes."""
-    shapes = f"the model's output is {tuple(output.shape)}, the target of {source} is {tuple(target.shape)}"
+    shapes = (
+        f"the model's output is {tuple(output.shape)}, "
+        f"the target of {source} is {tuple(target.shape)}"
+    )
     if name != "cross-entropy":
         if output.numel() != target.numel() or len(output) != len(target):
             raise InputError(

@@ -1,8 +1,8 @@
 """The one place that sees the network run: a torch function mode around the forward pass.
 
 It sees every linear map and activation function wherever it is called: from modules, from
-functional code, inside ``nn.MultiheadAttention``. Σ_x is summed at once; a tensor hook on the output
-sums Σ_∇h during the backward pass, which runs outside the mode.
+functional code, inside ``nn.MultiheadAttention``. Σ_x is summed at once; a tensor hook on the
+output sums Σ_∇h during the backward pass, which runs outside the mode.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
-from unittest import mock
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -128,7 +127,7 @@ class Capture(TorchFunctionMode):
         self.activations[name].add(out)
 
     def _see_other(self, name: str, args: tuple[Any, ...], out: Any) -> None:
-        """Note which function used a weight that no linear map was seen to use; views say nothing."""
+        """Note which function, views apart, used a weight other than as a followed linear map."""
         result = out[0] if isinstance(out, tuple) and out else out
         if not isinstance(result, Tensor) or result._base is not None:
             return
@@ -169,10 +168,15 @@ class Capture(TorchFunctionMode):
 def _composites_opened() -> Iterator[None]:
     """Make ``torch.nn.functional`` run its Python bodies under a mode.
 
-    Composites such as ``multi_head_attention_forward`` hand themselves whole to an active mode; told
-    that none is active, they run, and the mode sees the linear maps that they call.
+    Composites such as ``multi_head_attention_forward`` hand themselves whole to an active mode.
+    Told that none is active, they run, and the mode sees the linear maps that they call.
     """
-    with ExitStack() as stack:
-        for name in ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic"):
-            stack.enter_context(mock.patch.object(F, name, lambda *args: False))
+    names = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
+    kept = {name: getattr(F, name) for name in names}
+    for name in names:
+        setattr(F, name, lambda *tensors: False)
+    try:
         yield
+    finally:
+        for name in names:
+            setattr(F, name, kept[name])

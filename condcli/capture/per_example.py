@@ -17,6 +17,8 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
+from condcli.stats import FloatArray
+
 Product = Callable[[Tensor], Tensor]
 
 
@@ -72,14 +74,15 @@ class Gradients:
 def _largest(examples: int, like: Tensor, product: Product) -> float:
     """Largest eigenvalue of ``product`` / N by Lanczos, from a fixed start: the same every time."""
 
-    def apply(v: np.ndarray[tuple[int], np.dtype[np.float64]]) -> object:
+    def apply(v: FloatArray) -> FloatArray:
         vector = torch.from_numpy(np.ascontiguousarray(v)).reshape(-1).to(like)
-        return (product(vector) / examples).cpu().double().numpy()
+        image: FloatArray = (product(vector) / examples).cpu().double().numpy()
+        return image
 
-    start = np.random.Generator(np.random.PCG64(0)).standard_normal(examples)
     if examples == 1:
-        return float(apply(np.ones(1))[0])  # type: ignore[index]
-    if not np.any(apply(start)):
+        return float(apply(np.ones(1))[0])
+    start = np.random.Generator(np.random.PCG64(0)).standard_normal(examples)
+    if not apply(start).any():
         return 0.0
     operator = LinearOperator((examples, examples), matvec=apply, dtype=np.float64)
     tolerance = 1e-12 if like.dtype == torch.float64 else 1e-7

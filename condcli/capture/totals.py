@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -30,7 +32,7 @@ class Totals:
         """
         self.examples += len(y)
         for digest, tensor in zip(self._hashes, (x, y), strict=True):
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+            digest.update(tensor_bytes(tensor))
 
     def see_result(self, output: Tensor, y: Tensor, loss: Tensor, terms: int) -> None:
         """Take in the output and the summed loss of one batch; ``y`` on the CPU."""
@@ -61,3 +63,9 @@ class Totals:
         """Digest of all inputs, then all targets."""
         inputs, targets = self._hashes
         return hashlib.sha256(inputs.digest() + targets.digest()).hexdigest()
+
+
+def tensor_bytes(tensor: Tensor) -> npt.NDArray[np.uint8]:
+    """The numbers of a tensor as bytes, in order."""
+    flat = tensor.detach().cpu().contiguous().flatten()
+    return np.asarray(flat.view(torch.uint8).numpy(), dtype=np.uint8)

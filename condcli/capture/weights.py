@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Block:
-    """Rows ``start`` to ``stop`` of a matrix parameter: one layer, under the name it is reported by.
+    """One layer: rows ``start`` to ``stop`` of a matrix parameter, and the name it goes by.
 
     Nearly always the whole parameter; ``nn.MultiheadAttention`` stacks q, k and v in one.
     """
@@ -92,7 +92,8 @@ def _row_range(weight: Tensor, parameter: Tensor) -> tuple[int, int]:
     """First and past-the-last row of the parameter in the weight; (0, -1) if it is no such run."""
     if weight.stride() != parameter.stride() or weight.shape[1:] != parameter.shape[1:]:
         return 0, -1
-    start, rest = divmod(weight.storage_offset() - parameter.storage_offset(), parameter.stride(0))
+    offset = int(weight.storage_offset()) - int(parameter.storage_offset())
+    start, rest = divmod(offset, parameter.stride(0))
     return (0, -1) if rest else (start, start + weight.shape[0])
 
 
