@@ -106,7 +106,7 @@ def _padding_before(module: _ConvNd, d: int) -> int:
 
 
 def _transposed_source(module: _ConvNd, d: int, position: int, tap: int, size: int) -> int | None:
-    """The input index that meets the flipped tap: position = index·stride + flip·dilation − pad."""
+    """The input index that meets the flipped tap: position + pad = index·stride + flip·dilation."""
     flip = module.kernel_size[d] - 1 - tap
     scaled = position + int(module.padding[d]) - flip * module.dilation[d]
     index, rest = divmod(scaled, module.stride[d])

@@ -3,7 +3,7 @@
 The conventions that decide every number:
 
 - The summed loss is loss terms × torch's mean loss. Cross-entropy: one term a labelled target
-  (ignore_index −100 has none). mse and bce: one term an example, the mean over its outputs.
+  (ignore_index -100 has none). mse and bce: one term an example, the mean over its outputs.
 - h is a linear map's output, δ = ∂(summed loss)/∂h. Moments are means over rows, uncentred, with
   no column for the bias. Rows are those of plain_rows.py; all calls of a layer are pooled, and
   layers that share a weight are one layer, named by the first owner.

@@ -99,7 +99,7 @@ def truth_scale(truth: Moments, key: str) -> float | None:
 
 
 def relative_error(measured: Any, truth: Any, *, scale: float | None = None) -> float:
-    """‖measured − truth‖_F / ‖truth‖_F, or / scale; shapes must agree."""
+    """The Frobenius norm of the difference over that of the truth, or over ``scale``."""
     measured, truth = np.asarray(measured), np.asarray(truth)
     assert measured.shape == truth.shape
     return float(np.linalg.norm((measured - truth).ravel()) / (scale or np.linalg.norm(truth)))

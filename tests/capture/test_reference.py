@@ -39,7 +39,7 @@ def test_patch_rows_have_the_order_of_torchs_unfold(kernel: tuple[int, int]) -> 
 
 
 def test_the_moments_of_a_linear_regression_give_its_hessian_and_its_fisher_matrix() -> None:
-    """ℓ = mean over outputs of (Wx − y)²: H = E[x xᵀ] ⊗ 2/c · I, and δ = 2/c (Wx − y)."""
+    """The loss is the mean of (Wx - y)² over c outputs: H = 2/c I ⊗ E[x xᵀ], δ = 2/c (Wx - y)."""
     model = nn.Linear(4, 3, bias=False).double()
     x, y = torch.randn(7, 4, dtype=torch.float64), torch.randn(7, 3, dtype=torch.float64)
     layer = measure(model, [(x, y)], loss="mse")[""]
@@ -71,7 +71,7 @@ def test_the_delta_of_a_softmax_head_is_prediction_minus_label() -> None:
     hidden = delta @ model[2].weight * (1 - torch.tanh(model[0](x)) ** 2)
     torch.testing.assert_close(measured["0"].grad_moment, hidden.T @ hidden / 6, **EXACT)
     gathered = gather(model, batches)
-    mean_loss = float(functional.cross_entropy(model(x), y))
+    mean_loss = float(functional.cross_entropy(model(x), y).detach())
     assert gathered.loss / gathered.loss_terms == pytest.approx(mean_loss, rel=1e-12)
 
 
