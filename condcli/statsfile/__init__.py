@@ -1,0 +1,9 @@
+"""The statistics file: one HDF5 file, written whole or not at all, verified on every read.
+
+docs/stats-file.md documents the schema. Nothing here needs torch.
+"""
+
+from condcli.statsfile.reading import is_hdf5, read
+from condcli.statsfile.writing import check_output, write
+
+__all__ = ["check_output", "is_hdf5", "read", "write"]

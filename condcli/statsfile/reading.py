@@ -1,0 +1,139 @@
+"""Read a statistics file one record at a time, checking everything on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Generic
+
+from condcli.errors import CondcliError, InputError
+from condcli.stats import ActivationStats, LayerStats, ProbeStats, Provenance, SkippedWeight
+from condcli.statsfile import schema
+from condcli.statsfile.hdf5 import attributes, child_dataset, child_group, h5py, plain_array
+from condcli.statsfile.names import decode, encode
+from condcli.statsfile.schema import Record
+
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+
+def read(path: Path) -> ProbeStats:
+    """The statistics in a file; each layer is loaded, and verified, whenever it is asked for.
+
+    Raises `InputError` for a file that is missing, foreign, newer, truncated or damaged.
+    """
+    if not is_hdf5(path):
+        raise InputError(
+            f"{path}: is not a statistics file (it is not HDF5)",
+            "pass a file that `condcli probe` wrote",
+        )
+    with _damage_named(path):
+        # The file is never changed in place, only replaced: no lock is needed.
+        file = h5py.File(path, "r", locking=False)
+        values = attributes(file)
+        _check_kind(path, values)
+        members: dict[str, str] = {}
+        stats = ProbeStats(
+            provenance=schema.record_from(Provenance, values, _no_array),
+            layers=_Records(path, file, "layers", LayerStats, members),
+            activations=_Records(path, file, "activations", ActivationStats, members),
+            skipped=_Records(path, file, "skipped", SkippedWeight, members),
+        )
+        if schema.digest_of_group(values, members.items()) != values[schema.DIGEST]:
+            raise ValueError("checksum of the root")
+    return stats
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether the file begins as HDF5 does; `InputError` when it cannot be opened."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(_SIGNATURE)) == _SIGNATURE
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be opened ({error.strerror or error})", "check the path"
+        ) from error
+
+
+class _Records(Mapping[str, Record], Generic[Record]):
+    """The records of one section, in stored order, each read from the file when asked for."""
+
+    def __init__(
+        self, path: Path, file: Any, section: str, kind: type[Record], members: dict[str, str]
+    ) -> None:
+        """List the section's records and put their paths and digests into `members`."""
+        self._path = path
+        self._section = child_group(file, section)
+        self._kind = kind
+        self._digests: dict[str, str] = {}
+        for group_name in self._section:
+            digest = child_group(self._section, group_name).attrs[schema.DIGEST]
+            self._digests[decode(group_name)] = digest
+            members[f"/{section}/{group_name}"] = digest
+
+    def __getitem__(self, name: str) -> Record:
+        if name not in self._digests:
+            raise KeyError(name)
+        with _damage_named(self._path, name):
+            group = child_group(self._section, encode(name))
+            return _read_record(group, self._kind, name, self._digests[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._digests)
+
+    def __len__(self) -> int:
+        return len(self._digests)
+
+
+def _read_record(group: Any, kind: type[Record], name: str, digest: str) -> Record:
+    values = attributes(group)
+    datasets = {key: child_dataset(group, key) for key in group}
+    digests = {key: dataset.attrs[schema.DIGEST] for key, dataset in datasets.items()}
+    if schema.digest_of_group(values, digests.items()) != digest:
+        raise ValueError("checksum of the attributes")
+
+    def array(key: str, dtypes: tuple[str, ...]) -> schema.Array | None:
+        if key not in datasets:
+            return None
+        shape = schema.expected_shape(key, values)
+        found = plain_array(datasets[key], dtypes=dtypes, shape=shape)
+        if schema.digest_of_array(found) != digests[key]:
+            raise ValueError(f"checksum of {key}")
+        return found
+
+    return schema.record_from(kind, values | {"name": name}, array)
+
+
+def _no_array(key: str, dtypes: tuple[str, ...]) -> None:
+    return None
+
+
+def _check_kind(path: Path, values: Mapping[str, Any]) -> None:
+    if values.get("format") != schema.FORMAT:
+        raise InputError(
+            f"{path}: is an HDF5 file, but not one of condcli's",
+            "pass a file that `condcli probe` wrote",
+        )
+    version = values.get("schema_version")
+    if version != schema.VERSION:
+        raise InputError(
+            f"{path}: has schema version {version}, and this condcli reads {schema.VERSION}",
+            "upgrade condcli",
+        )
+    if schema.COMPLETE not in values:
+        raise InputError(f"{path}: was not written to its end", "probe the model again")
+
+
+@contextmanager
+def _damage_named(path: Path, name: str | None = None) -> Iterator[None]:
+    """Turn whatever a damaged file makes h5py or a check raise into one error that names it."""
+    try:
+        yield
+    except CondcliError:
+        raise
+    except (OSError, LookupError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+        where = "" if name is None else f" at {name!r}"
+        raise InputError(
+            f"{path}: the statistics file is truncated or damaged{where}",
+            "copy it anew or probe the model again",
+        ) from error

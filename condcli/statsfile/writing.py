@@ -1,0 +1,133 @@
+"""Write a statistics file whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from condcli.errors import CannotFinishError
+from condcli.stats import ProbeStats
+from condcli.statsfile import schema
+from condcli.statsfile.hdf5 import h5py
+from condcli.statsfile.names import encode
+
+# A float32 moment outside these magnitudes would lose digits, or vanish, in float32.
+_FLOAT32_RANGE = (2.0**-80, 2.0**120)
+
+
+def write(stats: ProbeStats, path: Path, *, force: bool = False) -> None:
+    """Put the statistics into a file; what stood at `path` is replaced only with `force`.
+
+    The file is absent, untouched or complete, whatever happens in between. Raises
+    `CannotFinishError` when it cannot be written.
+    """
+    check_output(path, force=force)
+    image = _image(stats)
+    try:
+        _put(image, path)
+    except OSError as error:
+        raise CannotFinishError(
+            f"{path}: cannot be written ({error.strerror or error})",
+            "free some space or name another file",
+        ) from error
+
+
+def check_output(path: Path, *, force: bool = False) -> None:
+    """Raise `CannotFinishError` where `write` would, before anything is computed."""
+    folder = path.parent
+    if not folder.is_dir():
+        raise CannotFinishError(f"{path}: there is no folder {folder}", "create it first")
+    if path.is_dir():
+        raise CannotFinishError(f"{path}: is a folder", "name a file in it")
+    if path.exists() and not path.is_file():
+        raise CannotFinishError(f"{path}: is not a regular file", "name another file")
+    if path.exists() and not force:
+        raise CannotFinishError(
+            f"{path}: already exists", "pass --force to replace it, or name another file"
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise CannotFinishError(
+            f"{path}: the folder {folder.absolute()} is not writable", "name another folder"
+        )
+
+
+def _put(image: BytesIO, path: Path) -> None:
+    """Write beside the target, then rename: a reader sees the old file or the new one."""
+    temporary = path.parent / f".condcli-{secrets.token_hex(6)}.tmp"
+    try:
+        with open(temporary, "xb") as file:
+            file.write(image.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself survive a power loss, where folders can be synced."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _image(stats: ProbeStats) -> BytesIO:
+    """The file's bytes. HDF5 crashes on a full disk (h5py#914), so it writes to memory only."""
+    image = BytesIO()
+    # From 1.10 on, HDF5's own metadata carry checksums.
+    with h5py.File(image, "w", libver=("v110", "v110")) as file:
+        attributes = schema.attributes_of(stats.provenance)
+        attributes |= {"format": schema.FORMAT, "schema_version": schema.VERSION}
+        members = []
+        for section in ("layers", "activations", "skipped"):
+            group = file.create_group(section, track_order=True)
+            members += _write_records(group, getattr(stats, section), stats.provenance.dtype)
+        file.attrs.update(attributes)
+        file.attrs[schema.DIGEST] = schema.digest_of_group(attributes, members)
+        file.attrs[schema.COMPLETE] = 1
+    return image
+
+
+def _write_records(section: Any, records: Mapping[str, Any], dtype: str) -> list[tuple[str, str]]:
+    """Write one group a record; its path in the file and its digest."""
+    members = []
+    for name, record in records.items():
+        group = section.create_group(encode(name))
+        attributes = schema.attributes_of(record)
+        arrays = {key: _stored(array, dtype) for key, array in schema.arrays_of(record).items()}
+        digests = {key: schema.digest_of_array(array) for key, array in arrays.items()}
+        for key, array in arrays.items():
+            group.create_dataset(key, data=array).attrs[schema.DIGEST] = digests[key]
+        digest = schema.digest_of_group(attributes, digests.items())
+        group.attrs.update(attributes | {schema.DIGEST: digest})
+        members.append((group.name, digest))
+    return members
+
+
+def _stored(array: schema.Array, dtype: str) -> schema.Array:
+    """The array as the file holds it.
+
+    A float32 probe's matrices are good to no more than float32, so storing them as such halves
+    the file at no loss: rounding moves an eigenvalue by less than the noise floor. Vectors stay
+    float64.
+    """
+    if array.dtype.kind == "i":
+        return array.astype("<i8")
+    size = np.abs(array).max(initial=0.0)
+    low, high = _FLOAT32_RANGE
+    narrow = dtype == "float32" and array.ndim > 1 and (size == 0 or low <= size <= high)
+    return array.astype("<f4" if narrow else "<f8")
