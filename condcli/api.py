@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,17 +67,17 @@ def probe(
     _check_options(
         conv=conv, norm=norm, per_example=per_example, dtype=dtype, device=device.split(":")[0]
     )
-    loaded = _loaded(model)
+    subject = _subject(model)
     probe_set = _probe_set(data, samples=samples, seed=seed)
     target, precision = _device(device), getattr(torch, dtype)
     rehearsal = rehearse(
-        loaded.module, _example(probe_set), dtype=precision, device=target, source=probe_set.source
+        subject.module, _example(probe_set), dtype=precision, device=target, source=probe_set.source
     )
     require_room(rehearsal.saved_bytes, min(batch_size, probe_set.examples), target)
     if rehearsal.output_shape and loss in ("auto", "cross-entropy"):
         probe_set = probe_set.with_classes(rehearsal.output_shape[0])
     measurement = measure(
-        loaded.module,
+        subject.module,
         probe_set.batches(batch_size),
         loss=loss,
         view=conv,
@@ -92,7 +93,7 @@ def probe(
     )
     return ProbeStats(
         provenance=_provenance(
-            loaded,
+            subject,
             probe_set,
             measurement,
             command=command,
@@ -118,16 +119,29 @@ def _check_options(**given: str) -> None:
             )
 
 
-def _loaded(model: nn.Module | Model | str | Path) -> Model:
+@dataclass(frozen=True)
+class _Subject:
+    """The module under test, and where it comes from."""
+
+    module: nn.Module
+    arch: str
+    source: str
+    sha256: str
+    step: int | None = None
+
+
+def _subject(model: nn.Module | Model | str | Path) -> _Subject:
     from torch import nn
 
-    from condcli.models import Model, load
-
     if isinstance(model, nn.Module):
-        return Model(
-            module=model, arch=type(model).__name__, source="memory", sha256=_digest(model)
-        )
-    return model if isinstance(model, Model) else load(Path(model))
+        return _Subject(model, type(model).__name__, "memory", _digest(model))
+    from condcli.models import load
+
+    loaded = load(Path(model)) if isinstance(model, str | Path) else model
+    checkpoint = loaded.checkpoint
+    return _Subject(
+        loaded.module, loaded.arch, str(checkpoint.path), checkpoint.sha256, checkpoint.step
+    )
 
 
 def _digest(model: nn.Module) -> str:
@@ -176,7 +190,7 @@ def _device(name: str) -> torch.device:
 
 
 def _provenance(
-    model: Model,
+    subject: _Subject,
     probe_set: ProbeSet,
     measurement: Measurement,
     **options: Any,
@@ -190,9 +204,9 @@ def _provenance(
         condcli_version=condcli.__version__,
         torch_version=torch.__version__,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        model_source=model.source,
-        model_sha256=model.sha256,
-        arch=model.arch,
+        model_source=subject.source,
+        model_sha256=subject.sha256,
+        arch=subject.arch,
         data_source=f"{probe_set.source} {probe_set.split}".strip(),
         data_sha256=totals.data_sha256(),
         normalize=probe_set.normalize,
@@ -205,6 +219,6 @@ def _provenance(
         fisher="empirical",
         pass_seconds=totals.seconds,
         peak_memory_bytes=measurement.peak_memory_bytes,
-        step=model.step,
+        step=subject.step,
         **options,
     )

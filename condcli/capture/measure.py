@@ -100,7 +100,7 @@ def _one_pass(
     if not isinstance(output, Tensor):
         raise InputError(
             f"the model returns a {type(output).__name__}, not one tensor",
-            "wrap it so that it returns the logits, and pass the wrapper as --arch FILE.py:function",
+            "wrap it so that it returns the logits, and pass that as --arch FILE.py:function",
         )
     losses.check(totals.loss_name, output, y, source)
     target = y.to(output.device, _float(y, output.dtype))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -65,7 +63,7 @@ class Totals:
         return hashlib.sha256(inputs.digest() + targets.digest()).hexdigest()
 
 
-def tensor_bytes(tensor: Tensor) -> npt.NDArray[np.uint8]:
+def tensor_bytes(tensor: Tensor) -> memoryview:
     """The numbers of a tensor as bytes, in order."""
     flat = tensor.detach().cpu().contiguous().flatten()
-    return np.asarray(flat.view(torch.uint8).numpy(), dtype=np.uint8)
+    return flat.view(torch.uint8).numpy().data
