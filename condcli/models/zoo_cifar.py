@@ -47,8 +47,9 @@ def cifar_network(
     sizes = [width, width, 2 * width, 4 * width]
     for k in (1, 2, 3):
         layers[f"stage{k}"] = nn.Sequential(*stage(depth // 6, sizes[k - 1], sizes[k], norm))
+    if preactivated and last_bn:
+        layers["last_norm"] = nn.BatchNorm2d(sizes[-1])
     if preactivated:
-        layers |= {"last_norm": nn.BatchNorm2d(sizes[-1])} if last_bn else {}
         layers["last_relu"] = nn.ReLU()
     layers["pool"], layers["flatten"] = nn.AdaptiveAvgPool2d(1), nn.Flatten()
     if last_bn and not preactivated:
@@ -127,7 +128,7 @@ def cifar_sizes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, object] | No
     convolutions = sum(
         re.fullmatch(r"stage1\..*conv\d?\.weight", name) is not None for name in shapes
     )
-    if len(stem) != 4 or len(fc) != 2 or convolutions < 2:
+    if len(stem) != 4 or len(fc) != 2 or convolutions < 2 or convolutions % 2:
         return None
     return {
         "depth": 3 * convolutions + 2,
