@@ -1,0 +1,32 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+install:  ## install condcli with everything needed to work on it
+	$(PYTHON) -m pip install -e '.[dev]'
+
+check: lint types imports test  ## everything that CI checks
+
+fix:  ## format, and repair what can be repaired
+	ruff format .
+	ruff check --fix .
+
+lint:  ## style
+	ruff format --check .
+	ruff check .
+
+types:  ## static types
+	mypy
+
+imports:  ## import contracts
+	lint-imports
+
+test:  ## tests
+	pytest
+
+samples:  ## train the sample checkpoints again
+	$(PYTHON) sample_checkpoints/train.py
+
+.PHONY: help install check fix lint types imports test samples

@@ -1,0 +1,192 @@
+"""``condcli probe MODEL --data DATA``: measure a checkpoint once, into a statistics file."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from condcli.models import Model
+
+
+def _option(panel: str, text: str, *names: str, **settings: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=panel, **settings)
+
+
+def _model(text: str, *names: str, **settings: Any) -> Any:
+    return _option("The model", text, *names, show_default=False, **settings)
+
+
+def _data(text: str, *names: str, **settings: Any) -> Any:
+    return _option("The data", text, *names, **settings)
+
+
+def _measured(text: str, *names: str, **settings: Any) -> Any:
+    return _option("What is measured", text, *names, **settings)
+
+
+Checkpoint = Annotated[Path, typer.Argument(metavar="MODEL", help="Checkpoint file.")]
+Data = Annotated[
+    str | None,
+    _data(
+        "digits, mnist, fashion-mnist, cifar10, cifar100, svhn, imagenet, imagefolder:DIR, "
+        "FILE.npz, FILE.pt, FILE.py:function or random:3x32x32; by default what the checkpoint "
+        "says it was trained on.",
+        show_default=False,
+    ),
+]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Statistics file to write.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the output file.")]
+Arch = Annotated[
+    str | None,
+    _model(
+        "Zoo name, torchvision:NAME, FILE.py:function or package.module:function; by default the "
+        "checkpoint's own word, else the match of its names and shapes."
+    ),
+]
+ArchArg = Annotated[
+    list[str] | None, _model("An argument of the architecture; repeatable.", metavar="KEY=VALUE")
+]
+Trust = Annotated[
+    bool, _model("Unpickle a whole module: this runs code from the file.", "--trust")
+]
+Root = Annotated[Path, _data("Folder of the data sets that have names.")]
+Split = Annotated[str | None, _data("train, test, …; by default train.", show_default=False)]
+Samples = Annotated[str, _data("Examples to probe on, or all.", metavar="N|all")]
+BatchSize = Annotated[
+    int, _data("Examples a batch; with --norm batch those that share statistics.", min=1)
+]
+Seed = Annotated[int, _data("Seed of the drawn subset.", min=0)]
+Normalize = Annotated[
+    str | None,
+    _data(
+        "none, or MEAN/STD such as 0.5/0.25 or 0.49,0.48,0.45/0.25,0.24,0.26; by default the "
+        "checkpoint's own word, else the data set's usual.",
+        show_default=False,
+    ),
+]
+Download = Annotated[bool, _data("Let torchvision download missing data.", "--download")]
+Conv = Annotated[
+    Literal["channels", "patches"],
+    _measured("A convolution's rows: locations (the paper's view) or k×k patches (KFC)."),
+]
+Norm = Annotated[
+    Literal["batch", "running"],
+    _measured("Batch normalisation by batch statistics, as in training, or by running ones."),
+]
+Loss = Annotated[
+    Literal["auto", "cross-entropy", "mse", "bce"],
+    _measured("auto: cross entropy for integer targets, mean squared error for floats."),
+]
+PerExample = Annotated[
+    Literal["auto", "all", "none"],
+    _measured(
+        "Layers whose per-example weight gradients are measured; auto: those with one row per "
+        "example; all: slower, and memory grows with examples × weights."
+    ),
+]
+Dtype = Annotated[
+    Literal["float32", "float64"], _measured("Precision of the network and the products.")
+]
+Device = Annotated[str, _measured("auto, cpu, cuda, cuda:N or mps.")]
+Layers = Annotated[
+    list[str] | None,
+    _measured("Only layers with such names; repeatable.", metavar="GLOB", show_default=False),
+]
+Exclude = Annotated[
+    list[str] | None,
+    _measured("No layers with such names; repeatable.", metavar="GLOB", show_default=False),
+]
+
+
+def probe(
+    model: Checkpoint,
+    data: Data = None,
+    output: Output = Path("stats.h5"),
+    force: Force = False,
+    arch: Arch = None,
+    arch_arg: ArchArg = None,
+    trust: Trust = False,
+    root: Root = Path("data"),
+    split: Split = None,
+    samples: Samples = "1024",
+    batch_size: BatchSize = 128,
+    seed: Seed = 0,
+    normalize: Normalize = None,
+    download: Download = False,
+    conv: Conv = "channels",
+    norm: Norm = "batch",
+    loss: Loss = "auto",
+    per_example: PerExample = "auto",
+    dtype: Dtype = "float32",
+    device: Device = "auto",
+    layers: Layers = None,
+    exclude: Exclude = None,
+) -> None:
+    """Measure a checkpoint in one forward and backward pass, and store what every layer saw.
+
+    The file that it writes holds the second moments of each linear map's input and output
+    gradient. spectrum, domination and neurons answer from that file alone.
+    """
+    from condcli import api, statsfile
+    from condcli.data import open_data
+    from condcli.models import load, parse_arch_args
+    from condcli.output.progress import examples_progress
+    from condcli.output.summary import print_summary
+
+    statsfile.check_output(output, force=force)
+    loaded = load(model, arch=arch, arch_args=parse_arch_args(arch_arg or []), trust=trust)
+    probe_set = open_data(
+        _data_name(data, loaded),
+        root=root,
+        split=split,
+        samples=_sample_count(samples),
+        seed=seed,
+        normalize=normalize or loaded.checkpoint.normalize,
+        download=download,
+    )
+    with examples_progress(probe_set.examples) as progress:
+        stats = api.probe(
+            loaded,
+            probe_set,
+            loss=loss,
+            conv=conv,
+            norm=norm,
+            per_example=per_example,
+            dtype=dtype,
+            device=device,
+            batch_size=batch_size,
+            seed=seed,
+            layers=layers or (),
+            exclude=exclude or (),
+            command=shlex.join(["condcli", *sys.argv[1:]]),
+            progress=progress,
+        )
+    statsfile.write(stats, output, force=force)
+    print_summary(stats, output, notes=loaded.notes)
+
+
+def _data_name(data: str | None, model: Model) -> str:
+    from condcli.errors import UsageError
+
+    name = data or model.checkpoint.data
+    if name is None:
+        raise UsageError(
+            f"{model.checkpoint.path} does not say what data it was trained on",
+            "pass --data, for instance --data digits or --data cifar10 --root FOLDER",
+        )
+    return name
+
+
+def _sample_count(samples: str) -> int | None:
+    from condcli.errors import UsageError
+
+    if samples == "all":
+        return None
+    if not samples.isdecimal() or int(samples) == 0:
+        raise UsageError(f"--samples {samples} is no number of examples", "pass 1, 2, … or all")
+    return int(samples)
