@@ -66,15 +66,15 @@ def _require_sound_zip(file: Path) -> None:
         near = get_close_matches(file.name, [other.name for other in file.parent.glob("*")])
         remedy = f"did you mean {file.with_name(near[0])}?" if near else "check the path"
         raise InputError(f"{file}: no such file", remedy)
-    with file.open("rb") as stream:
-        if stream.read(1) == PICKLE:
-            raise _unsafe(file)
     try:
-        with zipfile.ZipFile(file) as archive:
-            damaged = archive.testzip()
+        with file.open("rb") as stream:
+            first = stream.read(1)
+            damaged = first != PICKLE and zipfile.ZipFile(stream).testzip() is not None
     except Exception as error:
         raise _unreadable(file, error) from error
-    if damaged is not None:
+    if first == PICKLE:
+        raise _unsafe(file)
+    if damaged:
         raise _damaged(file)
 
 
@@ -111,8 +111,10 @@ def _unsafe(file: Path) -> UnsafeError:
 def _unreadable(file: Path, error: Exception) -> CondcliError:
     if isinstance(error, MemoryError):
         return CannotFinishError(f"{file}: does not fit in memory", "probe a smaller file")
+    if isinstance(error, PermissionError):
+        return InputError(f"{file}: may not be read", "check its permissions")
     return _damaged(file)
 
 
 def _damaged(file: Path) -> InputError:
-    return InputError(f"{file}: truncated or damaged", "write it again")
+    return InputError(f"{file}: truncated, damaged or of another kind", "write it again")

@@ -87,7 +87,7 @@ def _open_unnamed(spec: str, samples: int | None, seed: int) -> Examples:
     kind, _, rest = spec.partition(":")
     if kind == "random":
         return open_random(rest, samples=samples, seed=seed)
-    if kind == "imagefolder":
+    if kind == "imagefolder" and rest:
         return open_image_folder(Path(rest))
     if spec.endswith(".npz"):
         return open_npz(Path(spec))
@@ -121,9 +121,9 @@ def _one_of(spec: str, split: str | None, splits: tuple[str, ...]) -> str:
 
 def _unknown(spec: str) -> InputError:
     names = [*KNOWN, "random:3x32x32", "imagefolder:DIR"]
-    near = get_close_matches(spec, names, n=1, cutoff=0.5)
+    near = get_close_matches(spec.lower(), names, n=1, cutoff=0.5)
     path = Path(spec)
-    if path.is_dir():
+    if spec and path.is_dir():
         return InputError(f"{spec}: a folder", f"write imagefolder:{spec} if it holds images")
     if path.is_file():
         return InputError(f"{spec}: not a kind of file that holds data", "give a .npz or .pt file")

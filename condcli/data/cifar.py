@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from condcli.data.arrays import in_memory
-from condcli.data.locate import missing, open_with_torchvision
+from condcli.data.locate import missing, open_with_torchvision, read_bytes
 from condcli.data.normalization import Normalization
 from condcli.data.probe_set import Examples
 from condcli.errors import InputError
@@ -93,10 +93,8 @@ def _read_binary(cifar: Cifar, split: str, folder: Path) -> Arrays:
 
 
 def _read_records(cifar: Cifar, file: Path, count: int) -> npt.NDArray[np.uint8]:
-    if not file.is_file():
-        raise missing(cifar.name, file)
     size = cifar.label_bytes + PIXELS
-    content = np.fromfile(file, dtype=np.uint8)
+    content = np.frombuffer(read_bytes(cifar.name, file), dtype=np.uint8)
     if len(content) != count * size:
         raise InputError(
             f"{file}: has {len(content)} bytes instead of {count * size}",

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from condcli.data.arrays import in_memory
-from condcli.data.locate import missing, open_with_torchvision
+from condcli.data.locate import open_with_torchvision, read_bytes
 from condcli.data.normalization import Normalization
 from condcli.data.probe_set import Examples
 from condcli.errors import InputError
@@ -41,10 +41,7 @@ def _open(split: str, root: Path, download: bool, *, name: str, usual: Normaliza
     files = [folder / f"{prefix}-images-idx3-ubyte", folder / f"{prefix}-labels-idx1-ubyte"]
     if download and not all(file.is_file() for file in files):
         open_with_torchvision(name, folder.parents[1], download=True)
-    for file in files:
-        if not file.is_file():
-            raise missing(name, file)
-    images, labels = (_read_idx(file, axes) for file, axes in zip(files, (3, 1), strict=True))
+    images, labels = (_read_idx(name, file, axes) for file, axes in zip(files, (3, 1), strict=True))
     return in_memory(images[:, None], labels, source=str(folder), classes=10, usual=usual)
 
 
@@ -55,9 +52,9 @@ def _raw_folder(root: Path, name: str) -> Path:
     return root / "raw" if root.absolute().name == name else root / name / "raw"
 
 
-def _read_idx(file: Path, axes: int) -> npt.NDArray[Any]:
+def _read_idx(name: str, file: Path, axes: int) -> npt.NDArray[Any]:
     """The uint8 array of an idx file: magic (0, 0, type, axes), sizes as big-endian u32, bytes."""
-    content = file.read_bytes()
+    content = read_bytes(name, file)
     header = 4 + 4 * axes
     if len(content) < header or content[:4] != bytes((0, 0, UINT8, axes)):
         raise InputError(f"{file}: not an idx file of {axes} axes", "delete it and get it again")

@@ -89,6 +89,10 @@ def _list_images(folder: Path) -> tuple[list[Path], list[int], tuple[str, ...]]:
             f"{folder}: a class without images, or no class at all",
             "put the images of each class into a folder of its own, FOLDER/CLASS/IMAGE",
         ) from error
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be listed ({error.strerror})", "check its permissions"
+        ) from error
     files, labels = zip(*dataset.samples, strict=True)
     return [Path(file) for file in files], list(labels), tuple(dataset.classes)
 

@@ -18,6 +18,18 @@ def missing(name: str, *places: Path) -> InputError:
     )
 
 
+def read_bytes(name: str, file: Path) -> bytes:
+    """The content of `file`, one of those of data set `name`."""
+    if not file.is_file():
+        raise missing(name, file)
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{file}: cannot be read ({error.strerror})", "check its permissions and the disk"
+        ) from error
+
+
 def open_with_torchvision(name: str, root: Path, *, download: bool, **options: Any) -> Any:
     """torchvision's data set `name` under `root`, fetched first if `download` says so.
 

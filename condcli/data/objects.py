@@ -58,7 +58,7 @@ def as_probe_set(
     elif isinstance(data, Iterable) and not isinstance(data, str | bytes | dict):
         return _from_batches(data, source, samples, seed, normalize)
     else:
-        raise InputError(f"{source}: a {type(data).__name__} is no data", ACCEPTED)
+        raise InputError(f"{source}: {type(data).__name__} is no kind of data", ACCEPTED)
     return draw(
         examples, source=source, split="all", samples=samples, seed=seed, normalize=normalize
     )

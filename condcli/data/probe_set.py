@@ -21,6 +21,7 @@ IntArray = npt.NDArray[np.int64]
 Batch = tuple["Tensor", "Tensor"]  # inputs (n, *shape) and targets (n, …)
 Fetch = Callable[[IntArray], Batch]  # the examples with these indices, as they are stored
 
+LARGEST_SEED = 2**62  # generators take 64 bits, and example numbers are added to it
 UNLABELLED = -100  # the label that PyTorch's cross entropy leaves out of the loss
 
 
@@ -163,8 +164,8 @@ def require_sensible(*, samples: int | None, seed: int) -> None:
     """Raises UsageError for a number of samples or a seed that cannot be."""
     if samples is not None and samples < 1:
         raise UsageError(f"--samples {samples} is not positive", "give 1 or more")
-    if seed < 0:
-        raise UsageError(f"--seed {seed} is negative", "give 0 or more")
+    if not 0 <= seed < LARGEST_SEED:
+        raise UsageError(f"--seed {seed} is negative or too large", "give 0 … 2^62")
 
 
 def _chosen(total: int, samples: int | None, seed: int) -> IntArray:

@@ -58,7 +58,9 @@ def as_targets(tensor: Tensor) -> Tensor:
 def _plain(array: np.ndarray[Any, Any], what: str) -> np.ndarray[Any, Any]:
     """An array that torch can share: native byte order, writable, a dtype that it knows."""
     if array.dtype.kind not in "biuf":
-        raise InputError(f"{what} holds {array.dtype}, not numbers", "store an array of numbers")
+        raise InputError(
+            f"{what} holds {array.dtype}, not real numbers", "store an array of numbers"
+        )
     if array.dtype.kind == "u" and array.itemsize > 1:
         array = array.astype(np.int64)  # torch can hardly compute with uint16 … uint64
     if array.dtype.kind == "f" and array.itemsize > 8:
