@@ -120,7 +120,8 @@ def _first_batches(data: Iterable[Any], source: str, samples: int | None) -> Ite
     count = 0
     for number, item in enumerate(_guarded(data, source)):
         inputs, targets = _two_tensors(item, f"{source}: batch {number}")
-        if inputs.ndim < 2 or targets.ndim < 1 or len(inputs) != len(targets):
+        paired = inputs.ndim > 1 and targets.ndim > 0 and len(inputs) == len(targets)
+        if not paired or inputs.numel() == 0:
             raise InputError(
                 f"{source}: batch {number} has x of shape {tuple(inputs.shape)} and y of "
                 f"{tuple(targets.shape)}",

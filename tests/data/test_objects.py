@@ -128,6 +128,7 @@ def test_randomness_is_seeded_and_torchs_generator_left_alone(data):
         ([X], "batch 0 is a Tensor, not a pair"),
         ([{"x": X, "y": Y}], "batch 0 is a dict, not a pair"),
         ([(X, Y), (X, Y[:5])], r"batch 1 has x of shape \(20, 3\) and y of \(5,\)"),
+        ([(X[:0], Y[:0])], r"batch 0 has x of shape \(0, 3\)"),
         ([(X, 1)], r"batch 0 has x of shape \(20, 3\) and y of \(\)"),
         ([(X, "label")], "batch 0: y is of type str"),
         (Unending(), "wrap a DataLoader"),
