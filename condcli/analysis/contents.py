@@ -1,0 +1,69 @@
+"""What a statistics file holds, each part loaded and looked through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+
+from condcli.stats import ActivationStats, LayerStats, ProbeStats, SkippedWeight
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentRow:
+    """One layer, activation or skipped weight of a statistics file."""
+
+    name: str = field(metadata={"title": "name"})
+    section: str = field(metadata={"title": "section", "drop": 1})
+    kind: str = field(metadata={"title": "kind"})
+    rows: int | None = field(default=None, metadata={"title": "rows"})
+    d_in: int | None = field(default=None, metadata={"title": "d_in"})
+    d_out: int | None = field(default=None, metadata={"title": "d_out"})
+    groups: int | None = field(default=None, metadata={"title": "groups", "drop": 2})
+    calls: int | None = field(default=None, metadata={"title": "calls", "drop": 2})
+    # ok, skipped: WHY, not finite: WHICH
+    status: str = field(default="ok", metadata={"title": "status"})
+
+
+def contents(stats: ProbeStats) -> list[ContentRow]:
+    """One row a part: layers, then activations, then skipped weights.
+
+    Loading a part verifies its checksums; `InputError` where one does not hold.
+    """
+    return [
+        *(_layer_row(layer) for layer in stats.layers.values()),
+        *(_activation_row(activation) for activation in stats.activations.values()),
+        *(_skipped_row(weight) for weight in stats.skipped.values()),
+    ]
+
+
+def _layer_row(layer: LayerStats) -> ContentRow:
+    arrays = {item.name: getattr(layer, item.name) for item in fields(layer)}
+    broken = [
+        name
+        for name, value in arrays.items()
+        if isinstance(value, np.ndarray) and not np.isfinite(value).all()
+    ]
+    return ContentRow(
+        name=layer.name,
+        section="layers",
+        kind=layer.kind,
+        rows=layer.rows,
+        d_in=layer.d_in,
+        d_out=layer.d_out,
+        groups=layer.groups,
+        calls=layer.calls,
+        status=f"not finite: {', '.join(broken)}" if broken else "ok",
+    )
+
+
+def _activation_row(item: ActivationStats) -> ContentRow:
+    return ContentRow(
+        name=item.name, section="activations", kind=item.function, rows=item.rows, d_out=item.units
+    )
+
+
+def _skipped_row(item: SkippedWeight) -> ContentRow:
+    return ContentRow(
+        name=item.name, section="skipped", kind=item.kind, status=f"skipped: {item.reason}"
+    )

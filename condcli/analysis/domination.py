@@ -1,0 +1,71 @@
+"""Weight domination (Definition 1 of the paper): σ_max(∂L/∂W) ≪ σ_max(W)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from condcli.errors import InputError, UsageError
+from condcli.stats import LayerStats, ProbeStats
+
+# One step W − η·∂L/∂W moves σ_max(W) by at most η·σ_max(∂L/∂W) (Weyl). So below a ratio of 1e-4, at
+# the common learning rate η = 0.1, even a thousand steps all in one direction move it by under 1 %.
+THRESHOLD = 1e-4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DominationRow:
+    """How large the weight of one layer is beside its gradient, of the mean loss."""
+
+    layer: str = field(metadata={"title": "layer"})
+    kind: str = field(metadata={"title": "kind", "drop": 3})
+    sigma_max_weight: float = field(metadata={"title": "σ(W)"})
+    sigma_max_grad: float = field(metadata={"title": "σ(∂W)"})
+    ratio: float | None = field(metadata={"title": "ratio"})  # None when W is zero
+    relative_update: float | None = field(metadata={"title": "lr·ratio"})  # None without lr
+    dominated: bool = field(metadata={"title": "verdict", "format": "dominated|free"})
+    weight_norm: float = field(metadata={"title": "‖W‖F", "drop": 2})
+    weight_grad_norm: float = field(metadata={"title": "‖∂W‖F", "drop": 2})
+    # λ_max of the second moment of the per-example weight gradients; None where not measured
+    grad_moment_lambda_max: float | None = field(metadata={"title": "λ(Σ∂W)", "drop": 1})
+    note: str = field(metadata={"title": "note", "table": False})  # why it was not measured
+
+
+def domination(
+    stats: ProbeStats, *, threshold: float = THRESHOLD, lr: float | None = None
+) -> list[DominationRow]:
+    """One row a layer, in forward order; dominated when σ_max(∂L/∂W) < threshold · σ_max(W).
+
+    With a learning rate `lr`, a row also has the relative change of σ_max(W) that one step of plain
+    gradient descent can make. Raises `UsageError` for a threshold or learning rate that is not
+    positive, and `InputError` naming a layer whose weight or gradient is NaN or infinite.
+    """
+    for name, value in (("threshold", threshold), ("learning rate", lr)):
+        if value is not None and not 0 < value < np.inf:
+            raise UsageError(f"the {name} {value:g} is not positive", "pass a number above 0")
+    return [_row(layer, threshold, lr) for layer in stats.layers.values()]
+
+
+def _row(layer: LayerStats, threshold: float, lr: float | None) -> DominationRow:
+    weight, grad = layer.weight_singular_values, layer.weight_grad_singular_values
+    if not (np.isfinite(weight).all() and np.isfinite(grad).all()):
+        raise InputError(
+            f"layer {layer.name!r}: its weight or weight gradient holds NaN or infinity",
+            "look at the checkpoint and its data, or probe again",
+        )
+    sigma_weight, sigma_grad = float(weight.max(initial=0.0)), float(grad.max(initial=0.0))
+    ratio = sigma_grad / sigma_weight if sigma_weight > 0 else None
+    return DominationRow(
+        layer=layer.name,
+        kind=layer.kind,
+        sigma_max_weight=sigma_weight,
+        sigma_max_grad=sigma_grad,
+        ratio=ratio,
+        relative_update=None if lr is None or ratio is None else lr * ratio,
+        dominated=ratio is not None and ratio < threshold,
+        weight_norm=layer.weight_norm,
+        weight_grad_norm=layer.weight_grad_norm,
+        grad_moment_lambda_max=layer.weight_grad_moment_lambda_max,
+        note=layer.weight_grad_moment_note,
+    )

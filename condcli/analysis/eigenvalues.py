@@ -1,0 +1,121 @@
+"""Eigenvalues of second moments, and which of them rounding lets us see."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from condcli.errors import InputError
+from condcli.stats import FloatArray, IntArray
+
+_DAMAGED = "the network or its data may produce such numbers: look at both, or probe again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Spectrum:
+    """The eigenvalues of G positive semidefinite d × d matrices; their union is one layer's.
+
+    An eigenvalue at or below the noise floor is not resolved: all that is known is that it lies
+    between zero and the floor. Beyond the rank ceiling it is zero.
+    """
+
+    values: FloatArray  # (G, d), descending in each group
+    floor: FloatArray  # (G, 1): the noise floor, d · eps · λ_1 of the group
+    ceiling: IntArray  # (G, 1): no group has more non-zero eigenvalues than this
+
+    @property
+    def resolved(self) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+        """Which eigenvalues are above the noise floor, (G, d)."""
+        return (self.values > self.floor) & self._possible
+
+    @property
+    def lower(self) -> FloatArray:
+        """The least that the eigenvalues can be, (G, d), descending in each group."""
+        return np.where(self.resolved, self.values, 0.0)
+
+    @property
+    def upper(self) -> FloatArray:
+        """The most that the eigenvalues can be, (G, d), descending in each group."""
+        return np.where(self.resolved, self.values, np.where(self._possible, self.floor, 0.0))
+
+    @property
+    def rank(self) -> int:
+        """The numerical rank: how many eigenvalues are resolved."""
+        return int(self.resolved.sum())
+
+    @property
+    def max_rank(self) -> int:
+        """The rank ceiling over all groups."""
+        return int(self.ceiling.sum())
+
+    @property
+    def size(self) -> int:
+        """The number of eigenvalues, G · d."""
+        return self.values.size
+
+    @property
+    def largest(self) -> float:
+        """λ_max."""
+        return float(self.values.max(initial=0.0))
+
+    @property
+    def effective_rank(self) -> float | None:
+        """exp of the entropy of the resolved eigenvalues, normalised to sum 1; None when all are 0.
+
+        Roy & Vetterli, "The effective rank", EUSIPCO 2007.
+        """
+        values = self.values[self.resolved]
+        if not values.size:
+            return None
+        shares = values / values.sum()
+        return math.exp(-float(shares @ np.log(shares)))
+
+    def scaled(self, factor: float) -> Spectrum:
+        """The spectrum of the matrices times a positive factor."""
+        return replace(self, values=factor * self.values, floor=factor * self.floor)
+
+    @property
+    def _possible(self) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+        return np.arange(self.values.shape[1]) < self.ceiling
+
+
+def spectrum_of(moment: FloatArray, *, rows: int, eps: float, name: str) -> Spectrum:
+    """The spectrum of a mean over `rows` of v vᵀ, (d, d) or (G, d, d), measured to precision `eps`.
+
+    Raises `InputError`, beginning with `name`, for a matrix that is no second moment.
+    """
+    matrices = np.asarray(moment if moment.ndim == 3 else moment[None], dtype=np.float64)
+    _check(matrices, eps, name)
+    matrices = (matrices + matrices.swapaxes(1, 2)) / 2
+    values = np.linalg.eigvalsh(matrices)[:, ::-1]
+    largest, least = values[:, :1], values[:, -1:]
+    if (least < -math.sqrt(eps) * largest).any():
+        raise InputError(f"{name} has the eigenvalue {least.min():.3g}, below zero", _DAMAGED)
+    # A second moment has no negative eigenvalue: one that shows up measures the rounding itself.
+    floor = np.maximum(values.shape[1] * eps * largest, -least)
+    ceiling = _rank_ceiling(matrices, rows, eps)
+    return Spectrum(values=np.maximum(values, 0.0), floor=floor, ceiling=ceiling)
+
+
+def _check(matrices: FloatArray, eps: float, name: str) -> None:
+    """Eigen-solvers give numbers for any matrix, also for NaN and for half a matrix: look first."""
+    if not np.isfinite(matrices).all():
+        raise InputError(f"{name} holds NaN or infinity", _DAMAGED)
+    asymmetry = np.abs(matrices - matrices.swapaxes(1, 2)).max(initial=0.0)
+    if asymmetry > matrices.shape[1] * eps * np.abs(matrices).max(initial=0.0):
+        raise InputError(f"{name} is not symmetric (by up to {asymmetry:.3g})", _DAMAGED)
+
+
+def _rank_ceiling(matrices: FloatArray, rows: int, eps: float) -> IntArray:
+    """The most non-zero eigenvalues that each group can have, (G, 1).
+
+    One a row, none for a unit that is zero in every row, and one less when the units sum to zero
+    in every row, as the gradients of softmax's inputs and of LayerNorm's do.
+    """
+    alive = np.count_nonzero(np.diagonal(matrices, axis1=1, axis2=2), axis=1)
+    total, size = matrices.sum(axis=(1, 2)), np.abs(matrices).sum(axis=(1, 2))
+    sums_to_zero = (np.abs(total) <= 16 * eps * size) & (alive > 0)
+    ceiling: IntArray = np.minimum(alive - sums_to_zero, rows)[:, None]
+    return ceiling
