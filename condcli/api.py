@@ -62,6 +62,7 @@ def probe(
     import torch
 
     from condcli.capture import measure, rehearse
+    from condcli.capture.losses import choose
     from condcli.capture.memory import require_room
 
     _check_options(
@@ -70,11 +71,13 @@ def probe(
     subject = _subject(model)
     probe_set = _probe_set(data, samples=samples, seed=seed)
     target, precision = _device(device), getattr(torch, dtype)
+    x, y = _first_batch(probe_set)
     rehearsal = rehearse(
-        subject.module, _example(probe_set), dtype=precision, device=target, source=probe_set.source
+        subject.module, x[:1], dtype=precision, device=target, source=probe_set.source
     )
     require_room(rehearsal.saved_bytes, min(batch_size, probe_set.examples), target)
-    if rehearsal.output_shape and loss in ("auto", "cross-entropy"):
+    loss = "cross-entropy" if probe_set.random_labels else choose(loss, y)
+    if rehearsal.output_shape and loss == "cross-entropy":
         probe_set = probe_set.with_classes(rehearsal.output_shape[0])
     measurement = measure(
         subject.module,
@@ -165,13 +168,12 @@ def _probe_set(data: ProbeSet | str | Iterable[Any], *, samples: int | None, see
     return as_probe_set(data, source="memory", samples=samples, seed=seed)
 
 
-def _example(probe_set: ProbeSet) -> torch.Tensor:
-    """The first input, (1, …); a DataLoader's draw from the global random numbers is undone."""
+def _first_batch(probe_set: ProbeSet) -> tuple[torch.Tensor, torch.Tensor]:
+    """Before labels are drawn or checked; a DataLoader's use of global random numbers is undone."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
-        inputs, _ = next(iter(probe_set.read(1)))
-    return inputs[:1]
+        return next(iter(probe_set.read(1)))
 
 
 def _device(name: str) -> torch.device:
