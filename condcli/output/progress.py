@@ -1,0 +1,44 @@
+"""A progress bar on stderr, for a person who waits at a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+
+class RateColumn(ProgressColumn):
+    """Examples a second."""
+
+    def render(self, task: Task) -> Text:
+        """The rate so far."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.0f} examples/s")
+
+
+@contextmanager
+def examples_progress(total: int, *, quiet: bool = False) -> Iterator[Callable[[int], None]]:
+    """A function that takes the number of examples just done; shows rate and time left."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("probing"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        RateColumn(),
+        TimeRemainingColumn(),
+    )
+    hidden = quiet or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
+        task = progress.add_task("probing", total=total)
+        yield lambda examples: progress.advance(task, examples)

@@ -1,0 +1,61 @@
+"""What ``condcli probe`` says at the end: one panel, and a warning when the network guesses."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from condcli.output.cells import number
+from condcli.output.escaping import escaped
+from condcli.stats import ProbeStats, Provenance
+
+
+def summary(stats: ProbeStats, file: Path, *, file_bytes: int) -> dict[str, str]:
+    """Model, data, loss and accuracy, layers probed and skipped, time and file, by title."""
+    p = stats.provenance
+    step = "" if p.step is None else f", step {p.step}"
+    lines = {
+        "model": f"{p.model_source} ({p.arch}{step})",
+        "data": f"{p.data_source}, {p.examples} examples, normalize {p.normalize}",
+        "loss": f"{p.loss_name} {number(p.loss)}",
+        "probed": f"{len(stats.layers)} linear maps, {len(stats.activations)} activations",
+        "skipped": _skipped(stats),
+        "views": f"conv {p.conv}, norm {p.norm}, {p.dtype} on {p.device}",
+        "pass": f"{p.pass_seconds:.2f} s, peak memory {p.peak_memory_bytes / 2**20:.0f} MiB",
+        "file": f"{file}, {_size(file_bytes)}",
+    }
+    if p.accuracy is not None and p.chance is not None:
+        lines["loss"] += f", accuracy {_percent(p.accuracy)}"
+    return {title: escaped(text) for title, text in lines.items() if text}
+
+
+def guessing(provenance: Provenance) -> str:
+    """A warning when the accuracy is no better than chance; else empty.
+
+    No better: below two standard errors above the share of the commonest label.
+    """
+    accuracy, chance = provenance.accuracy, provenance.chance
+    if accuracy is None or chance is None:
+        return ""
+    error = (chance * (1 - chance) / provenance.loss_terms) ** 0.5
+    if accuracy > chance + 2 * error:
+        return ""
+    return (
+        f"accuracy {_percent(accuracy)} is no better than always naming the commonest label "
+        f"({_percent(chance)}): unless the network is untrained or collapsed, the inputs are not "
+        "what it was trained on; check --normalize and --split"
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def _skipped(stats: ProbeStats) -> str:
+    """How many weights were skipped, by reason."""
+    reasons = Counter(weight.reason for weight in stats.skipped.values())
+    return "; ".join(f"{count}: {reason}" for reason, count in reasons.most_common())
+
+
+def _size(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB" if size >= 2**20 else f"{size / 2**10:.0f} KiB"
