@@ -29,8 +29,11 @@ class Case:
     twin: Callable[[nn.Module], nn.Module] | None = None
     loss: str = "auto"
     norm: str = "batch"
-    # BN mixes the examples of a batch, so that no example has a gradient of its own
+    # False where no example has a gradient of its own that its rows tell: BN mixes the examples
+    # of a batch, a tied embedding adds to the gradient without being a row
     examples_apart: bool = True
+    # False where a layer's rows do not come example by example
+    rows_by_example: bool = True
 
     def model(self) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
@@ -224,6 +227,14 @@ MODELS: dict[str, Case] = {
     "mlp with bn, running statistics": Case(
         build=_bn_mlp, batches=labelled(6, sizes=(6, 4)), norm="running"
     ),
+    "mlp with bn that keeps no statistics": Case(
+        build=lambda: nn.Sequential(
+            nn.Linear(6, 4), nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, CLASSES)
+        ),
+        batches=labelled(6),
+        norm="running",
+        examples_apart=False,
+    ),
     "cnn with bn, batch statistics": Case(
         build=_bn_cnn, batches=labelled(2, 6, 6, sizes=(4, 3)), examples_apart=False
     ),
@@ -244,6 +255,15 @@ MODELS: dict[str, Case] = {
     "part of an output overwritten": Case(
         build=odd_models.MaskedTokens, twin=odd_models.out_of_place, batches=labelled(4, 6)
     ),
+    "a batch without any label": Case(
+        build=_mlp,
+        batches=lambda: [*labelled(6)(), (torch.ones(3, 6), torch.full((3,), -100))],
+    ),
+    "language model, head tied to the embedding": Case(
+        build=odd_models.LanguageModel,
+        batches=lambda: [(torch.arange(20).reshape(4, 5) % 7, torch.arange(20).reshape(4, 5) % 5)],
+        examples_apart=False,
+    ),
     "token classification, ignored labels": Case(
         build=odd_models.TokenTagger,
         batches=with_targets(4, 6, 5, target=_sparse_tokens),
@@ -262,6 +282,35 @@ MODELS: dict[str, Case] = {
         loss="mse",
     ),
     "layer called twice": Case(build=odd_models.CalledTwice, batches=labelled(6)),
+    "convolution called on single images": Case(
+        build=odd_models.SingleImages,
+        twin=odd_models.plain_single_images,
+        batches=labelled(2, 4, 4),
+        rows_by_example=False,
+    ),
+    "one kernel with two geometries": Case(
+        build=odd_models.TwoGeometries,
+        twin=odd_models.plain_two_geometries,
+        batches=labelled(2, 4, 4),
+    ),
+    "a padding module's kernel used without its padding": Case(
+        build=odd_models.BorrowedKernel,
+        twin=odd_models.plain_borrowed_kernel,
+        batches=labelled(2, 4, 4),
+    ),
+    "rows routed to one of two layers": Case(
+        build=odd_models.Routed, batches=labelled(6, sizes=(6, 5)), rows_by_example=False
+    ),
+    "batches of images of different sizes": Case(
+        build=lambda: nn.Sequential(
+            nn.Conv2d(2, 3, 3, stride=2, padding=1),
+            nn.Tanh(),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(12, CLASSES),
+        ),
+        batches=lambda: labelled(2, 6, 6)() + labelled(2, 5, 9, sizes=(3,))(),
+    ),
     "convolution called on two sizes": Case(build=odd_models.TwoSizes, batches=labelled(2, 6, 6)),
     "tied weights": Case(
         build=odd_models.TiedAutoencoder,
@@ -271,18 +320,16 @@ MODELS: dict[str, Case] = {
         build=odd_models.Functional, twin=odd_models.plain_functional, batches=labelled(2, 4, 4)
     ),
     "huggingface conv1d": Case(
-        build=odd_models.Conv1DNet, twin=odd_models.plain_conv1d_net, batches=labelled(4, 6)
+        build=odd_models.Conv1DNet,
+        twin=odd_models.plain_conv1d_net,
+        batches=labelled(4, 6),
+        rows_by_example=False,
     ),
     "frozen first layers": Case(
         build=odd_models.frozen_first_layers,
         batches=labelled(6),
     ),
     "all parameters frozen": Case(build=lambda: _mlp().requires_grad_(False), batches=labelled(6)),
-    "input overwritten after use": Case(
-        build=odd_models.OverwrittenInput,
-        twin=odd_models.out_of_place,
-        batches=labelled(6),
-    ),
     "activation checkpointing": Case(
         build=odd_models.Checkpointed, twin=odd_models.without_checkpoints, batches=labelled(6)
     ),
@@ -291,30 +338,38 @@ MODELS: dict[str, Case] = {
         build=lambda: attention.SelfAttention(batch_first=True),
         twin=attention.with_plain_attention,
         batches=labelled(5, 6),
+        rows_by_example=False,
     ),
     "self-attention, length first, weights asked for": Case(
         build=lambda: attention.SelfAttention(batch_first=False, need_weights=True),
         twin=attention.with_plain_attention,
         batches=labelled(5, 6),
+        rows_by_example=False,
     ),
     "cross-attention": Case(
         build=attention.CrossAttention,
         twin=attention.with_plain_attention,
         batches=labelled(5, 6),
+        rows_by_example=False,
     ),
     "cross-attention, keys and values of their own width": Case(
         build=lambda: attention.CrossAttention(kdim=4, vdim=3, bias=False),
         twin=attention.with_plain_attention,
         batches=labelled(5, 6),
+        rows_by_example=False,
     ),
     "transformer encoder layer": Case(
-        build=attention.Encoder, twin=attention.plain_encoder, batches=labelled(5, 6)
+        build=attention.Encoder,
+        twin=attention.plain_encoder,
+        batches=labelled(5, 6),
+        rows_by_example=False,
     ),
     # without a gradient to keep, PyTorch would take its fused path, which shows no layers
     "transformer encoder layer, frozen": Case(
         build=lambda: attention.Encoder().requires_grad_(False),
         twin=attention.plain_encoder,
         batches=labelled(5, 6),
+        rows_by_example=False,
     ),
 }
 

@@ -134,6 +134,92 @@ class TwoSizes(nn.Module):
         return self.fc(torch.tanh(self.conv(x)).flatten(1))
 
 
+class SingleImages(nn.Module):
+    """A convolution called on (channels, height, width) maps, one image at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 3, 2)
+        self.fc = nn.Linear(27, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(torch.stack([self.conv(image) for image in x]).tanh().flatten(1))
+
+
+class PlainSingleImages(SingleImages):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(torch.cat([self.conv(image[None]) for image in x]).tanh().flatten(1))
+
+
+class TwoGeometries(nn.Module):
+    """One kernel used with two paddings and dilations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel = nn.Parameter(torch.randn(2, 2, 3, 3))
+        self.fc = nn.Linear(64, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        near = functional.conv2d(x, self.kernel, padding=1)
+        far = functional.conv2d(x, self.kernel, padding=2, dilation=2)
+        return self.fc(torch.cat([near, far], 1).tanh().flatten(1))
+
+
+class PlainTwoGeometries(nn.Module):
+    def __init__(self, model: TwoGeometries) -> None:
+        super().__init__()
+        self.kernel = nn.Conv2d(2, 2, 3, padding=1, bias=False)
+        self.far = nn.Conv2d(2, 2, 3, padding=2, dilation=2, bias=False)
+        self.kernel.weight = self.far.weight = model.kernel
+        self.fc = model.fc
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(torch.cat([self.kernel(x), self.far(x)], 1).tanh().flatten(1))
+
+
+class BorrowedKernel(nn.Module):
+    """Uses the weight of a reflecting convolution in a convolution that pads with zeros."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 3, 3, padding=1, padding_mode="reflect")
+        self.fc = nn.Linear(48, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = functional.conv2d(x, self.conv.weight, self.conv.bias, padding=1)
+        return self.fc(h.tanh().flatten(1))
+
+
+class Routed(nn.Module):
+    """Sends each row to one of two layers; the second sees nothing of some batches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = nn.Linear(6, 4)
+        self.right = nn.Linear(6, 4)
+        self.fc = nn.Linear(4, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        leftward = x[:, 0] > (0 if len(x) == 6 else -9)
+        rows = torch.cat([self.left(x[leftward]), self.right(x[~leftward])])
+        back = torch.cat([leftward.nonzero(), (~leftward).nonzero()])[:, 0].argsort()
+        return self.fc(torch.tanh(rows[back]))
+
+
+class LanguageModel(nn.Module):
+    """Tokens to next-token scores, (batch, vocabulary, tokens)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(7, 6)
+        self.fc = nn.Linear(6, 6)
+        self.lm_head = nn.Linear(6, 7, bias=False)
+        self.lm_head.weight = self.embedding.weight
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.lm_head(torch.tanh(self.fc(self.embedding(tokens)))).transpose(1, 2)
+
+
 class TiedAutoencoder(nn.Module):
     """Two linear layers with one weight, and biases of their own."""
 
@@ -210,13 +296,11 @@ class OverwrittenInput(nn.Module):
         self.stem = nn.Linear(6, 6)
         self.frozen = nn.Linear(6, 6).requires_grad_(False)
         self.fc = nn.Linear(6, CLASSES)
-        self.in_place = True
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
         h = self.frozen(x)
-        x = x.mul_(3) if self.in_place else x * 3
-        return self.fc(torch.tanh(h + x))
+        return self.fc(torch.tanh(h + x.mul_(3)))
 
 
 class Checkpointed(nn.Module):
@@ -255,6 +339,25 @@ def out_of_place(model: nn.Module) -> nn.Module:
 def plain_functional(model: nn.Module) -> nn.Module:
     assert isinstance(model, Functional)
     return PlainFunctional(model)
+
+
+def plain_single_images(model: nn.Module) -> nn.Module:
+    twin = PlainSingleImages()
+    twin.load_state_dict(model.state_dict())
+    return twin
+
+
+def plain_two_geometries(model: nn.Module) -> nn.Module:
+    assert isinstance(model, TwoGeometries)
+    return PlainTwoGeometries(model)
+
+
+def plain_borrowed_kernel(model: nn.Module) -> nn.Module:
+    twin = nn.Sequential()
+    twin.conv = nn.Conv2d(2, 3, 3, padding=1)
+    twin.tanh, twin.flatten, twin.fc = nn.Tanh(), nn.Flatten(), nn.Linear(48, CLASSES)
+    twin.load_state_dict(model.state_dict())
+    return twin
 
 
 def plain_conv1d_net(model: nn.Module) -> nn.Module:

@@ -6,7 +6,8 @@ The conventions that decide every number:
   (ignore_index -100 has none). mse and bce: one term an example, the mean over its outputs.
 - h is a linear map's output, δ = ∂(summed loss)/∂h. Moments are means over rows, uncentred, with
   no column for the bias. Rows are those of plain_rows.py; all calls of a layer are pooled, and
-  layers that share a weight are one layer, named by the first owner.
+  layers that share a weight are one layer, named by the first owner; a model that is itself one
+  linear map has the layer `weight`, its path being empty.
 - ∂L/∂W is the gradient of the mean loss: the summed loss over all batches / all loss terms.
 - g_n is the gradient of example n's own loss terms, scaled so that the mean of g_n is ∂L/∂W.
 - norm `batch`: BN layers use each batch's own statistics. Dropout is off in both norm modes.
@@ -196,7 +197,7 @@ def _names_by_weight(model: nn.Module) -> dict[Tensor, str]:
     names: dict[Tensor, str] = {}
     for name, module in model.named_modules():
         if isinstance(module, LINEAR_MAPS):
-            names.setdefault(module.weight, name)
+            names.setdefault(module.weight, name or "weight")
     return names
 
 

@@ -15,7 +15,7 @@ from condcli.api import probe
 from condcli.stats import LayerStats, ProbeStats
 
 from .cases import CASES
-from .reference import Moments, measure
+from .reference import Moments, gather, measure
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even")
 
@@ -46,13 +46,40 @@ def test_in_float32_every_matrix_is_the_product_of_its_float32_rows(name: str, c
     assert_agreement(probed(name, conv, "float32"), expected(name, conv, "float32"), rel=1e-5)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_the_loss_and_its_terms_agree(name: str) -> None:
+    case = CASES[name]
+    truth = gather(case.plain(case.model()), case.batches(), loss=case.loss, norm=case.norm)
+    provenance = probed(name, "channels", "float64").provenance
+    assert provenance.loss_terms == truth.loss_terms
+    assert provenance.examples == truth.examples
+    assert provenance.loss == pytest.approx(truth.loss / truth.loss_terms, rel=1e-12)
+
+
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.examples_apart])
 def test_the_second_moment_of_the_example_gradients_agrees(name: str) -> None:
-    layers = probed(name, "channels", "float64").layers
-    for layer, truth in expected(name, "channels", "float64").items():
-        measured = layers[layer].weight_grad_moment_lambda_max
-        assert measured is not None, layers[layer].weight_grad_moment_note
-        assert measured == pytest.approx(truth.weight_grad_moment_lambda_max, rel=1e-10)
+    case = CASES[name]
+    options = {"loss": case.loss, "norm": case.norm, "dtype": "float64", "per_example": "all"}
+    stats = probe(case.model(), case.batches(), **options)
+    for layer_name, truth in expected(name, "channels", "float64").items():
+        layer = stats.layers[layer_name]
+        if layer.weight_grad_moment_lambda_max is None:
+            assert not case.rows_by_example
+            assert layer.weight_grad_moment_note
+        else:
+            assert layer.weight_grad_moment_lambda_max == pytest.approx(
+                truth.weight_grad_moment_lambda_max, rel=1e-10
+            )
+
+
+def test_by_default_the_example_gradients_are_measured_where_an_example_has_one_row() -> None:
+    layers = probed("conv2d", "channels", "float64").layers
+    truth = expected("conv2d", "channels", "float64")["head"]
+    assert layers["head"].weight_grad_moment_lambda_max == pytest.approx(
+        truth.weight_grad_moment_lambda_max, rel=1e-10
+    )
+    assert layers["conv"].weight_grad_moment_lambda_max is None
+    assert layers["conv"].weight_grad_moment_note
 
 
 def test_many_float32_rows_of_few_channels_lose_no_precision() -> None:

@@ -1,0 +1,73 @@
+"""curvlinops: KFAC (expand) and the empirical Fisher, as the linear operators they are.
+
+Conversion. Both work with the mean loss over N examples and the weight as a row-major vector.
+
+- KFAC's block of a layer is ggᵀ ⊗ aaᵀ: aaᵀ is the mean over rows of x xᵀ, in condcli's view
+  `patches`; ggᵀ is the sum over rows of δ δᵀ, divided by N, which is T times the mean. So
+  block = T · Σ_∇h ⊗ Σ_x. For nn.MSELoss and nn.BCEWithLogitsLoss, which also average over the C
+  outputs, curvlinops scales the loss by √C, and the block by C.
+- The empirical Fisher's block is the mean over examples of g_n g_nᵀ, without any scale.
+- Weights and biases are apart (`separate_weight_and_bias`), as in condcli.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from condcli.api import probe
+from condcli.stats import LayerStats
+
+from .networks import CLASSES, cnn, inputs, labels, mlp, weights
+
+curvlinops = pytest.importorskip("curvlinops")
+
+TARGETS = {
+    "cross-entropy": (nn.CrossEntropyLoss, labels),
+    "mse": (nn.MSELoss, lambda: torch.randn(7, CLASSES, dtype=torch.float64)),
+    "bce": (nn.BCEWithLogitsLoss, lambda: torch.rand(7, CLASSES, dtype=torch.float64).round()),
+}
+
+
+@pytest.mark.parametrize("network", [mlp, cnn])
+@pytest.mark.parametrize("loss", TARGETS)
+def test_the_kronecker_factors_agree_with_kfac_expand(network, loss: str) -> None:
+    model = network()
+    make_loss, make_targets = TARGETS[loss]
+    x, y = inputs(model), make_targets()
+    layers = probe(model, (x, y), loss=loss, conv="patches", dtype="float64").layers
+    scale = 1 if loss == "cross-entropy" else CLASSES
+    for name, weight in weights(model).items():
+        kfac = curvlinops.KFACLinearOperator(
+            model, make_loss(), [weight], [(x[:4], y[:4]), (x[4:], y[4:])], fisher_type="empirical"
+        )
+        block = dense(kfac, weight.numel())
+        assert_close(scale * sub_fim(layers[name]), block)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is")
+@pytest.mark.parametrize("network", [mlp, cnn])
+def test_the_largest_eigenvalue_of_the_example_gradients_agrees_with_the_empirical_fisher(
+    network,
+) -> None:
+    model = network()
+    x, y = inputs(model), labels()
+    layers = probe(model, (x, y), dtype="float64", per_example="all").layers
+    for name, weight in weights(model).items():
+        fisher = curvlinops.EFLinearOperator(model, nn.CrossEntropyLoss(), [weight], [(x, y)])
+        largest = np.linalg.eigvalsh(dense(fisher, weight.numel()))[-1]
+        assert layers[name].weight_grad_moment_lambda_max == pytest.approx(largest, rel=1e-10)
+
+
+def sub_fim(layer: LayerStats) -> np.ndarray:
+    return layer.positions * np.kron(layer.grad_moment, layer.input_moment)
+
+
+def dense(operator, size: int) -> np.ndarray:
+    return (operator @ torch.eye(size, dtype=torch.float64)).detach().numpy()
+
+
+def assert_close(measured: np.ndarray, truth: np.ndarray) -> None:
+    np.testing.assert_allclose(measured, truth, rtol=0, atol=1e-12 * abs(truth).max())
