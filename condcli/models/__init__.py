@@ -1,6 +1,24 @@
 """A checkpoint becomes an nn.Module."""
 
+from condcli.models.architecture import parse_arch_args
+from condcli.models.build import Model, build, load
 from condcli.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from condcli.models.describe import CheckpointDescription, TensorRow, describe
+from condcli.models.match import Match, match
 from condcli.models.zoo import ZOO
 
-__all__ = ["ZOO", "Checkpoint", "read_checkpoint", "write_checkpoint"]
+__all__ = [
+    "ZOO",
+    "Checkpoint",
+    "CheckpointDescription",
+    "Match",
+    "Model",
+    "TensorRow",
+    "build",
+    "describe",
+    "load",
+    "match",
+    "parse_arch_args",
+    "read_checkpoint",
+    "write_checkpoint",
+]

@@ -5,11 +5,12 @@ A network is added with one function, and one line in each of the two dicts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 from torch import nn
 
+from condcli.models.shapes import Shapes
 from condcli.models.zoo_cifar import (
     cifar_network,
     cifar_sizes,
@@ -18,8 +19,6 @@ from condcli.models.zoo_cifar import (
     residual_stage,
 )
 from condcli.models.zoo_mlp import mlp, mlp_sizes
-
-Shapes = Mapping[str, tuple[int, ...]]  # tensor names and shapes
 
 _CIFAR: dict[str, Callable[..., nn.Module]] = {
     "resnet": partial(cifar_network, stage=residual_stage),

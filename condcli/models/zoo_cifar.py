@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from condcli.errors import InputError
+from condcli.models.shapes import Shapes
 
 NORMS = ("bn", "none")
 
@@ -122,7 +123,7 @@ class PreActivationBlock(nn.Module):
         return h + _shortcut(activated if self.first else x, h, self.stride)
 
 
-def cifar_sizes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, object] | None:
+def cifar_sizes(shapes: Shapes) -> dict[str, object] | None:
     """The arguments that a state_dict's names and shapes tell, or None for another network."""
     stem, fc = shapes.get("stem.weight", ()), shapes.get("fc.weight", ())
     convolutions = sum(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
 
 from torch import nn
 
 from condcli.errors import InputError
+from condcli.models.shapes import Shapes
 
 NORMS = ("none", "bn")
 INITS = ("default", "he", "orthogonal")
@@ -45,7 +45,7 @@ def mlp(
     return nn.Sequential(layers)
 
 
-def mlp_sizes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, object] | None:
+def mlp_sizes(shapes: Shapes) -> dict[str, object] | None:
     """The arguments of `mlp` that a state_dict's names and shapes tell, or None if it is no mlp."""
     depth = sum(re.fullmatch(r"fc\d+\.weight", name) is not None for name in shapes)
     first, last = shapes.get("fc1.weight", ()), shapes.get(f"fc{depth}.weight", ())

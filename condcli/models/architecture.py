@@ -1,0 +1,148 @@
+"""An architecture by name: the zoo, torchvision, or the user's own function."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import partial
+
+import torch
+from torch import nn
+
+from condcli.errors import CondcliError, InputError, UsageError
+from condcli.models.shapes import Shapes
+from condcli.models.vision import PREFIX, vision_names, vision_network, vision_sizes
+from condcli.models.zoo import SIZES, ZOO
+from condcli.user_code import errors_reported, load_function
+
+FORMS = "a zoo name, torchvision:NAME, FILE.py:function or package.module:function"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """A way to build a network: a factory with its arguments, under the name that --arch takes."""
+
+    name: str
+    args: Mapping[str, object]
+    factory: Callable[..., nn.Module]
+
+    def __str__(self) -> str:
+        args = ", ".join(f"{key}={value}" for key, value in self.args.items())
+        return f"{self.name}({args})" if args else self.name
+
+    def build(self) -> nn.Module:
+        """The network with random weights; the global random numbers are left where they were.
+
+        Raises InputError when the factory fails or returns something else.
+        """
+        with torch.random.fork_rng(devices=[]):
+            network = self._call()
+        if not isinstance(network, nn.Module):
+            raise InputError(
+                f"{self.name} returned {type(network).__name__}, not an nn.Module",
+                "name a function that builds and returns the network",
+            )
+        return network
+
+    def _call(self) -> object:
+        if not self.is_built_in:
+            with errors_reported(self.name):
+                return self.factory(**self.args)
+        try:
+            return self.factory(**self.args)
+        except CondcliError:
+            raise
+        except Exception as error:
+            raise InputError(
+                f"{self} cannot be built: {error}", "check the architecture's arguments"
+            ) from error
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether the factory is condcli's or torchvision's rather than the user's."""
+        return self.name in ZOO or self.name.startswith(PREFIX)
+
+
+def find_architecture(
+    name: str, args: Mapping[str, object], shapes: Shapes | None = None
+) -> Architecture:
+    """What `name` stands for; arguments not given are read off `shapes` where that is known.
+
+    Naming a FILE.py or a package runs it. Raises UsageError for an unknown name or argument, and
+    InputError when the user's function cannot be loaded.
+    """
+    if name in ZOO:
+        _check_args(name, args)
+        sizes = (SIZES[name](shapes) if shapes else None) or {}
+        return Architecture(name=name, args=sizes | dict(args), factory=ZOO[name])
+    if name.startswith(PREFIX):
+        return _vision_architecture(name, args, shapes)
+    if ":" in name:
+        return Architecture(name=name, args=args, factory=load_function(name))
+    near = get_close_matches(name, [*ZOO, *vision_names()])
+    meant = [each if each in ZOO else PREFIX + each for each in near]
+    raise UsageError(
+        f"there is no architecture {name!r}",
+        f"did you mean {' or '.join(meant)}?" if near else f"give {FORMS}",
+    )
+
+
+def parse_arch_args(pairs: Sequence[str]) -> dict[str, object]:
+    """The arguments in `key=value` strings: Python literals, true and false, else plain strings.
+
+    Raises UsageError for anything that is not key=value, or a key given twice.
+    """
+    args: dict[str, object] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key.isidentifier():
+            raise UsageError(
+                f"{pair!r} is no argument of an architecture", "write --arch-arg key=value"
+            )
+        if key in args:
+            raise UsageError(f"--arch-arg {key} is given twice", "give each argument once")
+        args[key] = _parsed(text)
+    return args
+
+
+def _parsed(text: str) -> object:
+    if text in ("true", "false"):
+        return text == "true"
+    try:
+        value: object = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+    return value
+
+
+def _vision_architecture(
+    name: str, args: Mapping[str, object], shapes: Shapes | None
+) -> Architecture:
+    network = name.removeprefix(PREFIX)
+    known = vision_names()
+    if network not in known:
+        near = get_close_matches(network, known)
+        raise UsageError(
+            f"torchvision has no classification network {network!r}",
+            f"did you mean {' or '.join(PREFIX + each for each in near)}?"
+            if near
+            else "torchvision.models.list_models() names them",
+        )
+    if "weights" in args:  # they would be downloaded, and then overwritten
+        raise UsageError(f"{name} takes no weights but the checkpoint's", "leave out weights")
+    sizes = vision_sizes(network, shapes) if shapes else {}
+    return Architecture(
+        name=name, args=sizes | dict(args), factory=partial(vision_network, network)
+    )
+
+
+def _check_args(name: str, args: Mapping[str, object]) -> None:
+    factory = ZOO[name]
+    fixed = factory.keywords if isinstance(factory, partial) else {}
+    known = [key for key in inspect.signature(factory).parameters if key not in fixed]
+    for key in args:
+        if key not in known:
+            raise UsageError(f"{name} takes no argument {key!r}", f"it takes {', '.join(known)}")
