@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from . import attention, odd_models
+from . import attention, odd_models, shared_weights
+from .convolutions import CONVOLUTIONS, ConvNet
 from .reference import Batch
 
 SEED = 20
-CLASSES = 3
+CLASSES = 3  # of every network here
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,96 +71,6 @@ def with_targets(
         return [(torch.randn(*shape, generator=source), target(source))]
 
     return make
-
-
-class ConvNet(nn.Module):
-    """The convolution under test between a smooth stem and a linear head, on ``shape`` inputs."""
-
-    def __init__(self, convolution: nn.Module, *shape: int) -> None:
-        super().__init__()
-        stems = {2: nn.Conv1d, 3: nn.Conv2d, 4: nn.Conv3d}
-        self.stem = stems[len(shape)](shape[0], shape[0], 1)
-        self.conv = convolution
-        with torch.no_grad():
-            features = convolution(torch.zeros(1, *shape)).numel()
-        self.head = nn.Linear(features, CLASSES)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(torch.tanh(self.conv(torch.tanh(self.stem(x)))).flatten(1))
-
-
-# name → (the convolution, the shape of one input); the law in test_reference.py runs over it too
-CONVOLUTIONS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "conv1d": (lambda: nn.Conv1d(3, 4, 3), (3, 7)),
-    "conv1d strided dilated padded": (
-        lambda: nn.Conv1d(3, 4, 3, stride=2, dilation=2, padding=2),
-        (3, 8),
-    ),
-    "conv1d same, even kernel": (lambda: nn.Conv1d(2, 4, 4, padding="same"), (2, 6)),
-    "conv1d circular": (lambda: nn.Conv1d(2, 3, 3, padding=2, padding_mode="circular"), (2, 5)),
-    "conv1d grouped": (lambda: nn.Conv1d(4, 6, 3, groups=2, stride=2), (4, 7)),
-    "conv2d": (lambda: nn.Conv2d(2, 4, 3), (2, 5, 5)),
-    "conv2d padded, no bias": (lambda: nn.Conv2d(2, 3, 3, padding=1, bias=False), (2, 4, 5)),
-    "conv2d valid": (lambda: nn.Conv2d(2, 3, 3, padding="valid"), (2, 5, 4)),
-    "conv2d strided apart": (lambda: nn.Conv2d(2, 3, 3, stride=(2, 1), padding=(1, 0)), (2, 6, 4)),
-    "conv2d strided, leftover border": (lambda: nn.Conv2d(2, 3, 2, stride=3), (2, 6, 7)),
-    "conv2d dilated": (lambda: nn.Conv2d(2, 3, 3, dilation=(1, 2), padding=2), (2, 4, 5)),
-    "conv2d rectangular kernel": (lambda: nn.Conv2d(2, 3, (3, 2), padding=(1, 0)), (2, 4, 4)),
-    "conv2d padding wider than kernel": (lambda: nn.Conv2d(2, 3, 2, padding=3), (2, 2, 3)),
-    "conv2d reflect": (
-        lambda: nn.Conv2d(2, 3, 3, padding=(2, 1), padding_mode="reflect"),
-        (2, 4, 4),
-    ),
-    "conv2d replicate": (
-        lambda: nn.Conv2d(2, 3, 3, padding=2, padding_mode="replicate", stride=2),
-        (2, 4, 5),
-    ),
-    "conv2d circular": (
-        lambda: nn.Conv2d(2, 3, 3, padding=(1, 2), padding_mode="circular"),
-        (2, 3, 4),
-    ),
-    "conv2d same, dilated": (lambda: nn.Conv2d(2, 3, 3, padding="same", dilation=2), (2, 5, 4)),
-    "conv2d same, even kernel, reflect": (
-        lambda: nn.Conv2d(2, 3, (2, 4), padding="same", padding_mode="reflect"),
-        (2, 4, 5),
-    ),
-    "conv2d grouped": (lambda: nn.Conv2d(4, 6, 3, groups=2, padding=1), (4, 4, 4)),
-    "conv2d grouped, strided, circular": (
-        lambda: nn.Conv2d(4, 2, 3, groups=2, stride=2, padding=1, padding_mode="circular"),
-        (4, 4, 5),
-    ),
-    "conv2d depthwise": (lambda: nn.Conv2d(3, 3, 3, groups=3, padding=1), (3, 4, 4)),
-    "conv2d depthwise, two outputs each": (lambda: nn.Conv2d(3, 6, 2, groups=3), (3, 4, 4)),
-    "conv2d 1x1": (lambda: nn.Conv2d(3, 4, 1), (3, 3, 3)),
-    "conv2d 1x1 strided": (lambda: nn.Conv2d(3, 4, 1, stride=2), (3, 5, 4)),
-    "conv2d 1x1 padded": (lambda: nn.Conv2d(3, 4, 1, padding=1), (3, 2, 3)),
-    "conv2d one position": (lambda: nn.Conv2d(2, 4, 3), (2, 3, 3)),
-    "conv2d wide": (lambda: nn.Conv2d(12, 3, 3, padding=1), (12, 3, 3)),
-    "conv3d": (lambda: nn.Conv3d(2, 3, 2, padding=1), (2, 3, 2, 3)),
-    "conv3d strided grouped": (
-        lambda: nn.Conv3d(2, 4, (1, 2, 3), stride=(1, 2, 1), groups=2, padding=(0, 1, 1)),
-        (2, 2, 3, 3),
-    ),
-    "conv_transpose1d": (lambda: nn.ConvTranspose1d(3, 2, 3, stride=2), (3, 4)),
-    "conv_transpose2d": (
-        lambda: nn.ConvTranspose2d(2, 3, 3, stride=2, padding=1, output_padding=1),
-        (2, 3, 2),
-    ),
-    "conv_transpose2d stride 1": (lambda: nn.ConvTranspose2d(2, 3, (3, 2), padding=1), (2, 3, 4)),
-    "conv_transpose2d dilated": (
-        lambda: nn.ConvTranspose2d(2, 3, 2, dilation=2, stride=(1, 3), output_padding=(1, 2)),
-        (2, 3, 2),
-    ),
-    "conv_transpose2d grouped": (
-        lambda: nn.ConvTranspose2d(4, 6, (2, 3), groups=2, stride=2, bias=False),
-        (4, 2, 2),
-    ),
-    "conv_transpose2d depthwise": (lambda: nn.ConvTranspose2d(3, 3, 2, groups=3), (3, 2, 3)),
-    "conv_transpose3d": (
-        lambda: nn.ConvTranspose3d(2, 2, (2, 1, 2), stride=(1, 2, 1), padding=(1, 0, 0)),
-        (2, 2, 2, 2),
-    ),
-}
 
 
 def _mlp(*, act: type[nn.Module] = nn.ReLU, norm: bool = False) -> nn.Sequential:
@@ -260,7 +171,7 @@ MODELS: dict[str, Case] = {
         batches=lambda: [*labelled(6)(), (torch.ones(3, 6), torch.full((3,), -100))],
     ),
     "language model, head tied to the embedding": Case(
-        build=odd_models.LanguageModel,
+        build=shared_weights.LanguageModel,
         batches=lambda: [(torch.arange(20).reshape(4, 5) % 7, torch.arange(20).reshape(4, 5) % 5)],
         examples_apart=False,
     ),
@@ -281,21 +192,21 @@ MODELS: dict[str, Case] = {
         batches=with_targets(3, 2, 3, 4, target=lambda g: torch.randn(3, 2, 3, 4, generator=g)),
         loss="mse",
     ),
-    "layer called twice": Case(build=odd_models.CalledTwice, batches=labelled(6)),
+    "layer called twice": Case(build=shared_weights.CalledTwice, batches=labelled(6)),
     "convolution called on single images": Case(
-        build=odd_models.SingleImages,
-        twin=odd_models.plain_single_images,
+        build=shared_weights.SingleImages,
+        twin=shared_weights.plain_single_images,
         batches=labelled(2, 4, 4),
         rows_by_example=False,
     ),
     "one kernel with two geometries": Case(
-        build=odd_models.TwoGeometries,
-        twin=odd_models.plain_two_geometries,
+        build=shared_weights.TwoGeometries,
+        twin=shared_weights.plain_two_geometries,
         batches=labelled(2, 4, 4),
     ),
     "a padding module's kernel used without its padding": Case(
-        build=odd_models.BorrowedKernel,
-        twin=odd_models.plain_borrowed_kernel,
+        build=shared_weights.BorrowedKernel,
+        twin=shared_weights.plain_borrowed_kernel,
         batches=labelled(2, 4, 4),
     ),
     "rows routed to one of two layers": Case(
@@ -311,17 +222,21 @@ MODELS: dict[str, Case] = {
         ),
         batches=lambda: labelled(2, 6, 6)() + labelled(2, 5, 9, sizes=(3,))(),
     ),
-    "convolution called on two sizes": Case(build=odd_models.TwoSizes, batches=labelled(2, 6, 6)),
+    "convolution called on two sizes": Case(
+        build=shared_weights.TwoSizes, batches=labelled(2, 6, 6)
+    ),
     "tied weights": Case(
-        build=odd_models.TiedAutoencoder,
+        build=shared_weights.TiedAutoencoder,
         batches=with_targets(5, 6, target=lambda g: torch.randn(5, 6, generator=g)),
     ),
     "functional linear and conv2d": Case(
-        build=odd_models.Functional, twin=odd_models.plain_functional, batches=labelled(2, 4, 4)
+        build=shared_weights.Functional,
+        twin=shared_weights.plain_functional,
+        batches=labelled(2, 4, 4),
     ),
     "huggingface conv1d": Case(
-        build=odd_models.Conv1DNet,
-        twin=odd_models.plain_conv1d_net,
+        build=shared_weights.Conv1DNet,
+        twin=shared_weights.plain_conv1d_net,
         batches=labelled(4, 6),
         rows_by_example=False,
     ),

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from condcli.api import probe
+from condcli.stats import LayerStats
 
 from .plain_rows import input_rows, split_groups
 from .reference import second_moment
@@ -59,7 +60,7 @@ def test_large_maps_of_other_dimensions_have_the_moment_of_their_patches(
     assert_close(layer.input_moment, second_moment(patches[None]), 1e-12)
 
 
-def input_statistics(conv: nn.Module, x: Tensor, dtype: str):
+def input_statistics(conv: nn.Module, x: Tensor, dtype: str) -> LayerStats:
     pool = {3: nn.AdaptiveAvgPool1d, 4: nn.AdaptiveAvgPool2d, 5: nn.AdaptiveAvgPool3d}[x.ndim]
     model = nn.Sequential(conv, pool(1), nn.Flatten())
     y = torch.zeros(len(x), dtype=torch.int64)

@@ -14,7 +14,8 @@ import condcli.data
 from condcli.api import probe
 from condcli.stats import FloatArray, LayerStats, ProbeStats
 
-from .cases import CASES, ConvNet, labelled
+from .cases import CASES, labelled
+from .convolutions import ConvNet
 from .reference import Batch
 
 VIEWS = ("channels", "patches")

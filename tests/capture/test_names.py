@@ -13,7 +13,7 @@ from condcli.api import probe
 from condcli.errors import CondcliError
 from condcli.stats import ProbeStats
 
-from . import attention, odd_models
+from . import attention, odd_models, shared_weights
 from .cases import CASES
 from .test_activations import Net
 
@@ -33,7 +33,7 @@ def test_attention_has_four_projections() -> None:
 
 
 def test_bare_parameters_are_layers_under_their_own_path() -> None:
-    stats = stats_of(odd_models.Functional(), 4, 2, 4, 4)
+    stats = stats_of(shared_weights.Functional(), 4, 2, 4, 4)
     kinds = {name: layer.kind for name, layer in stats.layers.items()}
     assert kinds == {"kernel": "conv2d", "inner.matrix": "linear", "out": "linear"}
 

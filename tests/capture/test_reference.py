@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .cases import CASES, CONVOLUTIONS, Case, ConvNet, labelled
+from .cases import CASES, Case, labelled
+from .convolutions import CONVOLUTIONS, ConvNet
 from .plain_rows import groups_of, input_rows, output_rows, split_groups, weight_matrices
 from .reference import gather, measure
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 CLASSES = 3
+
+Network = Callable[[], nn.Sequential]
 
 
 def mlp() -> nn.Sequential:

@@ -12,6 +12,8 @@ Conversion. Both work with the mean loss over N examples and the weight as a row
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -20,7 +22,7 @@ from torch import nn
 from condcli.api import probe
 from condcli.stats import LayerStats
 
-from .networks import CLASSES, cnn, inputs, labels, mlp, weights
+from .networks import CLASSES, Network, cnn, inputs, labels, mlp, weights
 
 curvlinops = pytest.importorskip("curvlinops")
 
@@ -33,7 +35,7 @@ TARGETS = {
 
 @pytest.mark.parametrize("network", [mlp, cnn])
 @pytest.mark.parametrize("loss", TARGETS)
-def test_the_kronecker_factors_agree_with_kfac_expand(network, loss: str) -> None:
+def test_the_kronecker_factors_agree_with_kfac_expand(network: Network, loss: str) -> None:
     model = network()
     make_loss, make_targets = TARGETS[loss]
     x, y = inputs(model), make_targets()
@@ -50,7 +52,7 @@ def test_the_kronecker_factors_agree_with_kfac_expand(network, loss: str) -> Non
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is")
 @pytest.mark.parametrize("network", [mlp, cnn])
 def test_the_largest_eigenvalue_of_the_example_gradients_agrees_with_the_empirical_fisher(
-    network,
+    network: Network,
 ) -> None:
     model = network()
     x, y = inputs(model), labels()
@@ -65,7 +67,7 @@ def sub_fim(layer: LayerStats) -> np.ndarray:
     return layer.positions * np.kron(layer.grad_moment, layer.input_moment)
 
 
-def dense(operator, size: int) -> np.ndarray:
+def dense(operator: Any, size: int) -> np.ndarray:
     return (operator @ torch.eye(size, dtype=torch.float64)).detach().numpy()
 
 

@@ -22,7 +22,7 @@ from torch.utils.data import TensorDataset
 
 from condcli.api import probe
 
-from .networks import cnn, inputs, labels, mlp
+from .networks import Network, cnn, inputs, labels, mlp
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of its dependencies, at import
@@ -45,7 +45,7 @@ class SummedCrossEntropy(Task):
 
 
 @pytest.mark.parametrize("network", [mlp, cnn])
-def test_the_moments_agree_with_the_covariances(network, tmp_path: Path) -> None:
+def test_the_moments_agree_with_the_covariances(network: Network, tmp_path: Path) -> None:
     model = network()
     layers = probe(model, (inputs(model), labels()), conv="patches", dtype="float64").layers
     covariances = fit(model, tmp_path)

@@ -11,6 +11,7 @@ buffer, whatever the model's dtype, hence the wider tolerance.
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from condcli.api import probe
 
-from .networks import cnn, inputs, labels, mlp, weights
+from .networks import Network, cnn, inputs, labels, mlp, weights
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its docstrings have invalid escape sequences
@@ -31,7 +32,7 @@ with warnings.catch_warnings():
 
 
 @pytest.mark.parametrize("network", [mlp, cnn])
-def test_the_kronecker_factors_agree_with_kfac(network) -> None:
+def test_the_kronecker_factors_agree_with_kfac(network: Network) -> None:
     model = network()
     layers = probe(model, (inputs(model), labels()), conv="patches", dtype="float64").layers
     factors = blocks(model, PMatKFAC)
@@ -46,7 +47,9 @@ def test_the_kronecker_factors_agree_with_kfac(network) -> None:
 
 
 @pytest.mark.parametrize("network", [mlp, cnn])
-def test_the_largest_eigenvalue_of_the_example_gradients_agrees_with_the_block(network) -> None:
+def test_the_largest_eigenvalue_of_the_example_gradients_agrees_with_the_block(
+    network: Network,
+) -> None:
     model = network()
     data = (inputs(model), labels())
     layers = probe(model, data, dtype="float64", per_example="all").layers
@@ -56,7 +59,7 @@ def test_the_largest_eigenvalue_of_the_example_gradients_agrees_with_the_block(n
         assert layers[name].weight_grad_moment_lambda_max == pytest.approx(largest, rel=1e-6)
 
 
-def blocks(model: nn.Module, representation: type) -> dict:
+def blocks(model: nn.Module, representation: type) -> dict[str, Any]:
     """nngeometry's blocks of the empirical Fisher matrix by layer name."""
 
     def example_loss(x: Tensor, y: Tensor) -> Tensor:
