@@ -1,3 +1,53 @@
-"""Layer-wise conditioning analysis of trained networks (Huang et al., ECCV 2020)."""
+"""Layer-wise conditioning analysis of trained networks (Huang et al., ECCV 2020).
+
+`probe` measures a network into a `ProbeStats`, `write` and `read` keep it in a file; `spectrum`,
+`domination` and `neurons` turn it into rows. Each is imported when first asked for, so that what
+reads a file does not wait for torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from condcli.analysis.domination import domination
+    from condcli.analysis.neurons import neurons
+    from condcli.analysis.spectrum import eigenvalues, spectrum
+    from condcli.api import probe
+    from condcli.errors import CondcliError
+    from condcli.stats import ProbeStats
+    from condcli.statsfile import read, write
 
 __version__ = "0.1.0"
+__all__ = [
+    "CondcliError",
+    "ProbeStats",
+    "domination",
+    "eigenvalues",
+    "neurons",
+    "probe",
+    "read",
+    "spectrum",
+    "write",
+]
+
+_HOMES = {
+    "CondcliError": "condcli.errors",
+    "ProbeStats": "condcli.stats",
+    "domination": "condcli.analysis.domination",
+    "eigenvalues": "condcli.analysis.spectrum",
+    "neurons": "condcli.analysis.neurons",
+    "probe": "condcli.api",
+    "read": "condcli.statsfile",
+    "spectrum": "condcli.analysis.spectrum",
+    "write": "condcli.statsfile",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'condcli' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

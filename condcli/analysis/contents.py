@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from condcli.stats import ActivationStats, LayerStats, ProbeStats, SkippedWeight
+from condcli.stats import ActivationStats, LayerStats, ProbeStats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentRow:
-    """One layer, activation or skipped weight of a statistics file."""
+    """One layer or activation of a statistics file."""
 
     name: str = field(metadata={"title": "name"})
     section: str = field(metadata={"title": "section", "drop": 1})
@@ -21,19 +21,18 @@ class ContentRow:
     d_out: int | None = field(default=None, metadata={"title": "d_out"})
     groups: int | None = field(default=None, metadata={"title": "groups", "drop": 2})
     calls: int | None = field(default=None, metadata={"title": "calls", "drop": 2})
-    # ok, skipped: WHY, not finite: WHICH
+    # ok, or not finite: WHICH
     status: str = field(default="ok", metadata={"title": "status"})
 
 
 def contents(stats: ProbeStats) -> list[ContentRow]:
-    """One row a part: layers, then activations, then skipped weights.
+    """One row a part: layers, then activations.
 
     Loading a part verifies its checksums; `InputError` where one does not hold.
     """
     return [
         *(_layer_row(layer) for layer in stats.layers.values()),
         *(_activation_row(activation) for activation in stats.activations.values()),
-        *(_skipped_row(weight) for weight in stats.skipped.values()),
     ]
 
 
@@ -60,10 +59,4 @@ def _layer_row(layer: LayerStats) -> ContentRow:
 def _activation_row(item: ActivationStats) -> ContentRow:
     return ContentRow(
         name=item.name, section="activations", kind=item.function, rows=item.rows, d_out=item.units
-    )
-
-
-def _skipped_row(item: SkippedWeight) -> ContentRow:
-    return ContentRow(
-        name=item.name, section="skipped", kind=item.kind, status=f"skipped: {item.reason}"
     )

@@ -23,13 +23,16 @@ class DominationRow:
     sigma_max_weight: float = field(metadata={"title": "σ(W)"})
     sigma_max_grad: float = field(metadata={"title": "σ(∂W)"})
     ratio: float | None = field(metadata={"title": "ratio"})  # None when W is zero
-    relative_update: float | None = field(metadata={"title": "lr·ratio"})  # None without lr
+    # None without a learning rate
+    relative_update: float | None = field(metadata={"title": "lr·ratio", "optional": True})
     dominated: bool = field(metadata={"title": "verdict", "format": "dominated|free"})
     weight_norm: float = field(metadata={"title": "‖W‖F", "drop": 2})
     weight_grad_norm: float = field(metadata={"title": "‖∂W‖F", "drop": 2})
     # λ_max of the second moment of the per-example weight gradients; None where not measured
     grad_moment_lambda_max: float | None = field(metadata={"title": "λ(Σ∂W)", "drop": 1})
-    note: str = field(metadata={"title": "note", "table": False})  # why it was not measured
+    note: str = field(
+        metadata={"title": "note", "shown_in": ("machine",)}
+    )  # why it was not measured
 
 
 def domination(
@@ -62,6 +65,7 @@ def _row(layer: LayerStats, threshold: float, lr: float | None) -> DominationRow
         sigma_max_weight=sigma_weight,
         sigma_max_grad=sigma_grad,
         ratio=ratio,
+        # None without a learning rate
         relative_update=None if lr is None or ratio is None else lr * ratio,
         dominated=ratio is not None and ratio < threshold,
         weight_norm=layer.weight_norm,

@@ -26,7 +26,9 @@ class NeuronRow:
     full: int | None = field(metadata={"title": "full"})
     full_share: float | None = field(metadata={"title": "of units", "format": "percent"})
     # of all units on all rows; sigmoid and tanh only
-    saturated_share: float | None = field(metadata={"title": "saturated", "format": "percent"})
+    saturated_share: float | None = field(
+        metadata={"title": "saturated", "format": "percent", "optional": True}
+    )
 
 
 def neurons(stats: ProbeStats) -> list[NeuronRow]:

@@ -34,24 +34,28 @@ class SpectrumRow:
     """The spectra of one layer; without a suffix a number is the sub-FIM's."""
 
     layer: str = field(metadata={"title": "layer"})
-    kind: str = field(metadata={"title": "kind", "drop": 8})
-    rows: int = field(metadata={"title": "rows", "drop": 7})
+    kind: str = field(metadata={"title": "kind", "drop": 9})
+    rows: int = field(metadata={"title": "rows", "drop": 8})
     d_in: int = field(metadata={"title": "d_in", "drop": 2})
     d_out: int = field(metadata={"title": "d_out", "drop": 2})
     lambda_max_input: float = field(metadata={"title": "λ(Σx)"})
     lambda_max_grad: float = field(metadata={"title": "λ(Σ∇h)"})
     lambda_max: float = field(metadata={"title": "λ(F)"})
-    kappa_input: Kappas = field(metadata={"title": "κ{}(Σx)", "drop": 4})
-    kappa_grad: Kappas = field(metadata={"title": "κ{}(Σ∇h)", "drop": 5})
-    kappa: Kappas = field(metadata={"title": "κ{}(F)", "drop": 1})
-    rank_input: int = field(metadata={"title": "rk(Σx)", "drop": 6})
-    rank_ceiling_input: int = field(metadata={"title": "≤", "drop": 6})
-    rank_grad: int = field(metadata={"title": "rk(Σ∇h)", "drop": 6})
-    rank_ceiling_grad: int = field(metadata={"title": "≤", "drop": 6})
+    kappa_input: Kappas = field(metadata={"title": "κ{}(Σx)", "drop": 1, "drop_step": 3})
+    kappa_grad: Kappas = field(metadata={"title": "κ{}(Σ∇h)", "drop": 1, "drop_step": 3})
+    kappa: Kappas = field(metadata={"title": "κ{}(F)", "drop": 1, "drop_step": 3})
+    rank_input: int = field(metadata={"title": "rk(Σx)", "drop": 5})
+    rank_ceiling_input: int = field(metadata={"title": "≤", "drop": 5})
+    rank_grad: int = field(metadata={"title": "rk(Σ∇h)", "drop": 5})
+    rank_ceiling_grad: int = field(metadata={"title": "≤", "drop": 5})
     effective_rank_input: float | None = field(metadata={"title": "eff(Σx)", "drop": 6})
     effective_rank_grad: float | None = field(metadata={"title": "eff(Σ∇h)", "drop": 6})
-    profile_input: Profile = field(metadata={"title": "Σx", "format": "sparkline", "drop": 3})
-    profile_grad: Profile = field(metadata={"title": "Σ∇h", "format": "sparkline", "drop": 3})
+    profile_input: Profile = field(
+        metadata={"title": "Σx", "format": "sparkline", "drop": 3, "shown_in": ("table",)}
+    )
+    profile_grad: Profile = field(
+        metadata={"title": "Σ∇h", "format": "sparkline", "drop": 3, "shown_in": ("table",)}
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

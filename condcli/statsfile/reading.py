@@ -17,11 +17,12 @@ from condcli.statsfile.schema import Record
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
-def read(path: Path) -> ProbeStats:
+def read(path: str | Path) -> ProbeStats:
     """The statistics in a file; each layer is loaded, and verified, whenever it is asked for.
 
     Raises `InputError` for a file that is missing, foreign, newer, truncated or damaged.
     """
+    path = Path(path)
     if not is_hdf5(path):
         raise InputError(
             f"{path}: is not a statistics file (it is not HDF5)",

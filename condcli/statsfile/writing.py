@@ -22,12 +22,13 @@ from condcli.statsfile.names import encode
 _FLOAT32_RANGE = (2.0**-80, 2.0**120)
 
 
-def write(stats: ProbeStats, path: Path, *, force: bool = False) -> None:
+def write(stats: ProbeStats, path: str | Path, *, force: bool = False) -> None:
     """Put the statistics into a file; what stood at `path` is replaced only with `force`.
 
     The file is absent, untouched or complete, whatever happens in between. Raises
     `CannotFinishError` when it cannot be written.
     """
+    path = Path(path)
     check_output(path, force=force)
     image = _image(stats)
     try:

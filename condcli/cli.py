@@ -1,0 +1,128 @@
+"""The ``condcli`` command: its subcommands, and the one place that turns errors to exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from condcli import __version__
+from condcli.commands import domination, inspect, neurons, probe, spectrum
+from condcli.errors import CondcliError
+from condcli.output.terminal import be_quiet, complain, discard_stdout
+
+app = typer.Typer(
+    name="condcli",
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(probe.probe)
+app.command(epilog=spectrum.EXAMPLES)(spectrum.spectrum)
+app.command(epilog=domination.EXAMPLES)(domination.domination)
+app.command(epilog=neurons.EXAMPLES)(neurons.neurons)
+app.command(epilog=inspect.EXAMPLES)(inspect.inspect)
+
+# Typer's own usage errors; the class has moved between its versions.
+_UsageError: Any = typer.BadParameter.__base__
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"condcli {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def condcli(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Say nothing but results and errors.")
+    ] = False,
+) -> None:
+    """Layer-wise conditioning analysis of trained PyTorch networks.
+
+    Probe a checkpoint once; the other commands answer from the statistics file alone.
+    """
+    if quiet:
+        be_quiet()
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(2)
+
+
+def main() -> NoReturn:
+    """Run the command line and leave with its exit code (docs/commands.md)."""
+    # NumPy's threads would fight torch's, and waiting for each other cost more than they gain.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; its exit code. Errors are reported on stderr in one line each."""
+    debug = False
+    try:
+        command = typer.main.get_command(app)
+        with command.make_context("condcli", list(arguments)) as context:
+            debug = context.params["debug"]
+            command.invoke(context)
+        sys.stdout.flush()
+    except typer.Exit as leaving:
+        return leaving.exit_code
+    except BrokenPipeError:
+        discard_stdout()
+    except SystemExit as leaving:
+        if not isinstance(leaving.__context__, BrokenPipeError):  # Rich's way to say the same
+            raise
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return 130
+    except Exception as error:
+        if debug:
+            raise
+        return _reported(error)
+    return 0
+
+
+def _reported(error: Exception) -> int:
+    """Say what is wrong in one line; the exit code."""
+    if isinstance(error, CondcliError):
+        code, line = error.exit_code, str(error)
+    elif isinstance(error, _UsageError):
+        path = error.ctx.command_path if error.ctx else "condcli"
+        code, line = 2, f"{error.format_message().rstrip('.')}; see {path} --help"
+    elif _is_out_of_memory(error):
+        code, line = 5, "memory is too short; pass a smaller --batch-size or fewer --layers"
+    elif isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        code, line = 5, f"{where}{error.strerror}; free or unlock what is missing and try again"
+    else:
+        what = f"{type(error).__name__}: {error}"[:300]
+        code, line = 70, f"a bug in condcli ({what}); run condcli --debug … and report what it says"
+    complain("error: " + " ".join(line.split()))
+    return code
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out; torch says so by a plain RuntimeError."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    )
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    """Leave by an exception, so that temporary files are cleaned up."""
+    raise SystemExit(128 + number)

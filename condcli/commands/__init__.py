@@ -1,0 +1,75 @@
+"""One short file a subcommand: parse, call, show. Here is what the reading commands share.
+
+Nothing heavier than Typer is imported before a command runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from condcli.errors import InputError
+from condcli.output import Format
+
+if TYPE_CHECKING:
+    from condcli.output.report import Report
+
+StatsFile = Annotated[
+    Path, typer.Argument(metavar="FILE", help="Statistics file that condcli probe wrote.")
+]
+FormatOption = Annotated[Format, typer.Option("--format", help="How to write the result.")]
+SortOption = Annotated[
+    str | None,
+    typer.Option(
+        "--sort",
+        metavar="COLUMN",
+        help="Sort by a column of the CSV output, largest first; else as in the network.",
+        show_default=False,
+    ),
+]
+FailOnOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fail-on",
+        metavar="EXPR",
+        help="Exit 1 when a row meets this: a column of the CSV output, compared with a number "
+        "by >, >=, < or <=; repeatable.",
+        show_default=False,
+    ),
+]
+
+
+@contextmanager
+def naming(file: Path) -> Iterator[None]:
+    """Put the file's name before what an analysis finds wrong in it."""
+    try:
+        yield
+    except InputError as error:
+        if error.message.startswith(f"{file}:"):
+            raise
+        raise InputError(f"{file}: {error.message}", error.remedy) from error
+
+
+def show(
+    report: Report, form: Format, *, sort: str | None = None, fail_on: Sequence[str] | None = None
+) -> None:
+    """Print the report; then `typer.Exit` with code 1 if a row meets one of the conditions."""
+    from condcli.output.columns import sorted_by
+    from condcli.output.gate import parse_gate
+    from condcli.output.render import render
+    from condcli.output.terminal import emit, notice
+
+    gates = [parse_gate(text, report.row_type, report.rows) for text in fail_on or ()]
+    if sort is not None:
+        report = replace(report, rows=sorted_by(report.rows, report.row_type, sort))
+    emit(render(report, form))
+    verdicts = [line for gate in gates for line in gate.verdict(report.rows)]
+    for line in verdicts:
+        notice(line)
+    if verdicts:
+        raise typer.Exit(1)

@@ -1,0 +1,75 @@
+"""How one value is written: for people, for JSON, for CSV, and how it compares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from decimal import ROUND_FLOOR, Context
+from typing import Any
+
+from condcli.analysis.condition import ConditionNumber
+from condcli.output.escaping import escaped
+from condcli.output.sparkline import sparkline
+
+NOTHING = "–"  # no value: undefined, or not measured
+
+
+def text(value: Any, form: str = "") -> str:
+    """The value for people; `form` is a column's format."""
+    if value is None:
+        return NOTHING
+    if isinstance(value, bool):
+        return form.split("|")[not value]
+    if isinstance(value, str):
+        return escaped(value)
+    if isinstance(value, ConditionNumber):
+        return _condition_text(value)
+    if form == "sparkline":
+        return sparkline(value)
+    if form == "percent":
+        return f"{100 * value:.1f} %"
+    return str(value) if isinstance(value, int) else number(value)
+
+
+def number(value: float) -> str:
+    """Three significant digits: 0.0123, 12.3, 1.23e-8."""
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "∞" if value > 0 else "-∞"
+    mantissa, _, exponent = f"{value:.3g}".partition("e")
+    return f"{mantissa}e{int(exponent)}" if exponent else mantissa
+
+
+def plain(value: Any) -> Any:
+    """The value for JSON, where NaN and infinity do not exist: they become null."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def flat(name: str, value: Any) -> dict[str, Any]:
+    """The value as CSV fields; a condition number takes two, the second for its lower bound."""
+    if isinstance(value, ConditionNumber):
+        return {name: value.value, f"{name}_lower_bound": value.lower_bound}
+    if isinstance(value, tuple):
+        return {name: " ".join("" if item is None else f"{item:.3g}" for item in value)}
+    return {name: escaped(value) if isinstance(value, str) else value}
+
+
+def magnitude(value: Any) -> float | None:
+    """The number to sort and compare by; a condition number's lower bound where that is all."""
+    if isinstance(value, ConditionNumber):
+        return value.lower_bound if value.value is None else value.value
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _condition_text(kappa: ConditionNumber) -> str:
+    if kappa.lower_bound is not None:
+        # Rounded down, so that what is printed still holds.
+        bound = Context(prec=2, rounding=ROUND_FLOOR).create_decimal(kappa.lower_bound)
+        return f"> {number(float(bound))}"
+    return NOTHING if kappa.value is None else number(kappa.value)

@@ -1,0 +1,29 @@
+"""The line above every table: what was measured, on what, how."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from condcli.output.cells import number
+from condcli.output.escaping import escaped
+from condcli.stats import Provenance
+
+
+def headline(provenance: Provenance) -> str:
+    """Model, data, examples, conv view, norm mode, dtype, loss and accuracy in one line."""
+    model = Path(provenance.model_source).name
+    if provenance.arch and provenance.arch not in model:
+        model += f" ({provenance.arch})"
+    parts = [
+        f"{model} on {provenance.data_source}",
+        f"{provenance.examples} examples",
+        f"conv {provenance.conv}",
+        f"norm {provenance.norm}",
+        provenance.dtype,
+        f"{provenance.loss_name} {number(provenance.loss)}",
+    ]
+    if provenance.step is not None:
+        parts.insert(1, f"step {provenance.step}")
+    if provenance.accuracy is not None:
+        parts.append(f"accuracy {100 * provenance.accuracy:.1f} %")
+    return escaped(" · ".join(parts))

@@ -1,0 +1,85 @@
+"""A table for the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from condcli.output.cells import text
+from condcli.output.columns import columns_of
+from condcli.output.escaping import escaped
+from condcli.output.headline import headline
+from condcli.output.layout import GAP, Cells, fitted
+from condcli.output.notes import notes
+from condcli.output.report import Report
+from condcli.output.terminal import showable, width
+
+
+def to_table(report: Report) -> str:
+    """The headline, facts, rows and notes, no wider than the terminal."""
+    console = Console(file=sys.stdout, width=width(), highlight=False, markup=False, emoji=False)
+    columns = list(_columns(report))
+    kept = fitted(columns, console.width)
+    above = [] if report.provenance is None else [showable(headline(report.provenance))]
+    with console.capture() as capture:
+        for line in above:
+            console.print(Text(line, style="bold"))
+        if report.facts:
+            console.print(_pairs(report.facts))
+        if above or report.facts:
+            console.print()
+        console.print(_table(kept) if report.rows else Text("no rows"))
+        remarks = _remarks(report, columns, kept)
+        if remarks:
+            console.print()
+            console.print(_pairs(remarks), style="dim")
+    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+
+
+def _columns(report: Report) -> Iterator[Cells]:
+    for column in columns_of(report.row_type, report.rows, shown_in="table"):
+        values = [column.value(row) for row in report.rows]
+        if column.optional and all(value is None for value in values):
+            continue
+        yield Cells(
+            title=showable(column.title),
+            texts=[showable(text(value, column.format)) for value in values],
+            cuttable=column.kind == "text",
+            drop=column.drop,
+        )
+
+
+def _table(columns: list[Cells]) -> Table:
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False)
+    for cells in columns:
+        table.add_column(
+            Text(cells.title),
+            justify="left" if cells.cuttable else "right",
+            no_wrap=True,
+            overflow="crop",
+        )
+    for row in zip(*(cells.texts for cells in columns), strict=True):
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _pairs(pairs: Mapping[str, str]) -> Table:
+    """Two columns, the second of which wraps."""
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, show_header=False)
+    for name, meaning in pairs.items():
+        table.add_row(Text(showable(escaped(name))), Text(showable(escaped(meaning))))
+    return table
+
+
+def _remarks(report: Report, columns: list[Cells], kept: list[Cells]) -> dict[str, str]:
+    """What the signs in the table mean, and what did not fit."""
+    legend = {showable(sign)[:1]: meaning for sign, meaning in report.legend.items()}
+    remarks = notes(legend, [cell for cells in kept if not cells.cuttable for cell in cells.texts])
+    hidden = len(columns) - len(kept)
+    if hidden:
+        remarks["+"] = f"{hidden} more columns in a wider terminal, or with --format json"
+    return remarks

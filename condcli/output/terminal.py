@@ -1,0 +1,83 @@
+"""The two streams: results to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+from condcli.output.escaping import escaped
+
+_ASCII = str.maketrans(
+    {
+        "λ": "l",
+        "κ": "k",
+        "σ": "s",
+        "Σ": "S",
+        "∇": "d",
+        "∂": "d",
+        "‖": "|",
+        "∞": "inf",
+        "≤": "<=",
+        "×": "x",
+        "·": ".",
+        "–": "-",
+        "…": "~",
+        **dict(zip("▁▂▃▄▅▆▇█", "12345678", strict=True)),
+    }
+)
+_quiet = False
+
+
+def be_quiet() -> None:
+    """Say nothing more on stderr but errors."""
+    global _quiet
+    _quiet = True
+
+
+def is_quiet() -> bool:
+    """Whether only errors may be said on stderr."""
+    return _quiet
+
+
+def notice(message: str) -> None:
+    """Say one line on stderr, unless asked to be quiet."""
+    if not _quiet:
+        complain(message)
+
+
+def complain(message: str) -> None:
+    """Say one line on stderr; what cannot be shown in one line is escaped."""
+    print(f"condcli: {escaped(message)}", file=sys.stderr, flush=True)
+
+
+def emit(text: str) -> None:
+    """Write a result to stdout.
+
+    A reader that has gone, as in `condcli … | head`, is no error: the rest is thrown away.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard_stdout()
+
+
+def discard_stdout() -> None:
+    """Throw away what is still to be written; else the interpreter complains of it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def width() -> int:
+    """Columns to write for: COLUMNS, else the terminal's, else 80."""
+    return shutil.get_terminal_size((80, 24)).columns
+
+
+def showable(text: str) -> str:
+    """The text, in words and letters of ASCII where stdout cannot show its signs."""
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_ASCII).encode(encoding, "backslashreplace").decode(encoding)
+    return text
