@@ -72,10 +72,9 @@ def probe(
     probe_set = _probe_set(data, samples=samples, seed=seed)
     target, precision = _device(device), getattr(torch, dtype)
     x, y = _first_batch(probe_set)
-    rehearsal = rehearse(
-        subject.module, x[:1], dtype=precision, device=target, source=probe_set.source
-    )
-    require_room(rehearsal.saved_bytes, min(batch_size, probe_set.examples), target)
+    rehearsal = rehearse(subject.module, x, dtype=precision, device=target, source=probe_set.source)
+    largest_batch = len(x) if len(x) > 1 else min(batch_size, probe_set.examples)
+    require_room(rehearsal.saved_bytes, largest_batch, target)
     loss = "cross-entropy" if probe_set.random_labels else choose(loss, y)
     if rehearsal.output_shape and loss == "cross-entropy":
         probe_set = probe_set.with_classes(rehearsal.output_shape[0])
@@ -169,7 +168,10 @@ def _probe_set(data: ProbeSet | str | Iterable[Any], *, samples: int | None, see
 
 
 def _first_batch(probe_set: ProbeSet) -> tuple[torch.Tensor, torch.Tensor]:
-    """Before labels are drawn or checked; a DataLoader's use of global random numbers is undone."""
+    """One example, or the first batch where batches are taken as they come.
+
+    Labels are not yet drawn nor checked; a DataLoader's use of global random numbers is undone.
+    """
     import torch
 
     with torch.random.fork_rng(devices=[]):

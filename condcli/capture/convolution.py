@@ -36,6 +36,10 @@ class Convolution:
     transposed: bool = False
     cropping: tuple[tuple[int, int], ...] = ()  # what the module itself had padded, by axis
 
+    def is_batch_of(self, x: Tensor, examples: int) -> bool:
+        """Whether x is (N, C_in, …) for so many examples."""
+        return x.dim() == len(self.kernel) + 2 and x.shape[0] == examples
+
     def weight_matrix(self, weight: Tensor) -> Tensor:
         """The weight as (G, C_out/G, C_in/G·k), so that ``patches @ Wᵀ`` is the output."""
         if not self.transposed:

@@ -19,7 +19,16 @@ from condcli.capture.convolution import Convolution
 class LinearMap(Protocol):
     """How a call's tensors become rows; (G, rows, features) everywhere, G groups."""
 
-    groups: int
+    @property
+    def groups(self) -> int:
+        """G."""
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        """() for a dense map."""
+
+    def is_batch_of(self, x: Tensor, examples: int) -> bool:
+        """Whether the input's first axis is that of the examples."""
 
     def weight_matrix(self, weight: Tensor) -> Tensor:
         """The weight as (G, d_out/G, d_in/G)."""
@@ -37,6 +46,10 @@ class Dense:
 
     groups: int = 1
     kernel: tuple[int, ...] = ()
+
+    def is_batch_of(self, x: Tensor, examples: int) -> bool:
+        """Taken on trust where the sizes agree: tokens are assumed to come after examples."""
+        return x.shape[0] == examples
 
     def weight_matrix(self, weight: Tensor) -> Tensor:
         """(1, d_out, d_in)."""

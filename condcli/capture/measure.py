@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from condcli.capture import losses
 from condcli.capture.memory import peak_memory
 from condcli.capture.mode import Capture
+from condcli.capture.rehearsal import network_errors
 from condcli.capture.totals import Totals
 from condcli.capture.undisturbed import undisturbed
 from condcli.errors import InputError
@@ -65,12 +66,14 @@ def measure(
 
     capture = Capture(model, view=view, per_example=per_example, wanted=wanted)
     totals = Totals()
-    with undisturbed(model, norm=norm, dtype=dtype, device=device, seed=seed), torch.enable_grad():
+    with undisturbed(model, norm=norm, dtype=dtype, device=device, seed=seed):
         for x, y in batches:
             totals.see_data(x, y)
             totals.loss_name = totals.loss_name or losses.choose(loss, y)
             start = time.perf_counter()
-            _one_pass(capture, model, x.to(device, _float(x, dtype)), y, totals, source)
+            # A copy: a network may work in place on its input.
+            x = x.to(device, _float(x, dtype), copy=True)
+            _one_pass(capture, model, x, y, totals, source)
             totals.seconds += time.perf_counter() - start
             progress(len(y))
         if not totals.examples:
@@ -82,7 +85,16 @@ def measure(
         peak = peak_memory(device)
         missing = {name: why for name, layer in capture.layers.items() if (why := layer.missing())}
         complete = [layer for name, layer in capture.layers.items() if name not in missing]
-        stats = [_finite(layer.stats(totals.terms)) for layer in complete]
+        stats = [
+            _finite(
+                layer.stats(
+                    examples=totals.examples,
+                    terms=totals.terms,
+                    other_use=capture.unfollowed.get(layer.use.block.name, ""),
+                )
+            )
+            for layer in complete
+        ]
     return Measurement(
         layers={layer.name: layer for layer in stats},
         activations={name: count.stats(name) for name, count in capture.activations.items()},
@@ -95,7 +107,7 @@ def measure(
 def _one_pass(
     capture: Capture, model: nn.Module, x: Tensor, y: Tensor, totals: Totals, source: str
 ) -> None:
-    with capture.forward_pass(len(y)):
+    with network_errors(x, source), capture.forward_pass(len(y)):
         output = model(x)
     if not isinstance(output, Tensor):
         raise InputError(
@@ -106,7 +118,8 @@ def _one_pass(
     target = y.to(output.device, _float(y, output.dtype))
     summed = losses.LOSSES[totals.loss_name](output, target)
     if summed.requires_grad:
-        summed.backward()
+        with network_errors(x, source):
+            summed.backward()
     capture.end_pass()
     totals.see_result(output, y, summed, losses.terms(totals.loss_name, y))
 

@@ -83,7 +83,7 @@ class Capture(TorchFunctionMode):
         """Run the call; take what it tells."""
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        name = getattr(func, "__name__", "")
+        name = getattr(func, "__name__", "").partition(".")[0]  # linear.default in exported code
         if name in LINEAR_MAPS and isinstance(out, Tensor):
             call = LINEAR_MAPS[name](*args, **kwargs)
             uses = self.weights.uses(call.weight) if call else []
@@ -98,7 +98,8 @@ class Capture(TorchFunctionMode):
 
     def _see_linear_map(self, call: Call, uses: list[Use], out: Tensor) -> None:
         self._unit_axes[tuple(out.shape)] = -1 if call.kind == "linear" else 1
-        call = without_own_padding(call, uses[0].block.module)
+        if self._running and self._running[-1] is uses[0].block.module:
+            call = without_own_padding(call, self._running[-1])
         for use in uses:
             if self._wanted(use.block.name):
                 self._see_use(call, use, out)
@@ -108,15 +109,17 @@ class Capture(TorchFunctionMode):
         if name not in self.layers:
             order = len(self.layers)
             self.layers[name] = LayerCapture(use, call, order, self._view, self._per_example)
-        layer, x, examples = self.layers[name], call.x.detach(), self._examples
-        layer.see_input(x)
+        if self.layers[name].use.transposed != use.transposed:
+            self.unfollowed.setdefault(name, "a map with the transposed weight")
+            return
+        layer, examples, shape = self.layers[name], self._examples, out.shape
+        layer.see_input(call)
         if out.requires_grad:
             # An in-place function after a view replaces the view's history, and a hook on the
             # view is lost with it (pytorch#181832); its base keeps both.
             target = out._base if out._is_view() and out._base is not None else out
-            shape, outputs = out.shape, use.outputs
             target.register_hook(
-                lambda grad: layer.see_grad(x, grad.reshape(shape)[..., outputs], examples)
+                lambda grad: layer.see_grad(call, grad.reshape(shape)[..., use.outputs], examples)
             )
 
     def _see_activation(self, function: str, out: Tensor) -> None:

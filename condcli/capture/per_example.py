@@ -17,9 +17,64 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
+from condcli.capture.linear_maps import LinearMap
 from condcli.stats import FloatArray
 
 Product = Callable[[Tensor], Tensor]
+
+MANY_ROWS = "more than one row per example; --per-example all measures it"
+NO_EXAMPLE_AXIS = "its rows are not ordered by example"
+
+
+class ExampleGradients:
+    """Per-example gradients of one layer, kept for as long as they can be told apart."""
+
+    def __init__(self, setting: str) -> None:
+        self.note = "switched off" if setting == "none" else ""
+        self._all = setting == "all"
+        self._kept: GradientFactors | Gradients | None = None
+
+    def add(
+        self, linear_map: LinearMap, x: Tensor, grads: Tensor, *, examples: int, only_call: bool
+    ) -> None:
+        """Take in the input of one call, and its rows of δ, (G, rows, d_out/G)."""
+        if self.note:
+            return
+        one_row = linear_map.kernel == () and grads.shape[1] == examples and only_call
+        if not one_row and not self._all:
+            return self.give_up(MANY_ROWS)
+        if not linear_map.is_batch_of(x, examples):
+            return self.give_up(NO_EXAMPLE_AXIS)
+        self._kept = self._kept or (GradientFactors() if one_row else Gradients())
+        if isinstance(self._kept, Gradients):
+            self._kept.add(_gradients(linear_map, x, grads, examples))
+        elif one_row:
+            self._kept.add(x.reshape(examples, -1), grads[0])
+        else:
+            self.give_up(MANY_ROWS)
+
+    def give_up(self, note: str) -> None:
+        """Forget everything, and say why."""
+        self.note, self._kept = note, None
+
+    def end_batch(self) -> None:
+        """The next gradients are of other examples."""
+        if isinstance(self._kept, Gradients):
+            self._kept.end_batch()
+
+    def lambda_max(self) -> float | None:
+        """Largest eigenvalue of the second moment; None, with the reason in ``note``."""
+        return None if self._kept is None else self._kept.lambda_max()
+
+
+def _gradients(linear_map: LinearMap, x: Tensor, grads: Tensor, examples: int) -> Tensor:
+    """(N, d_out·d_in/G): each example's own ∂ℓ/∂W."""
+    by_example: Tensor = grads.unflatten(1, (examples, -1))
+    gradients = []
+    for n in range(examples):
+        rows = torch.cat(list(linear_map.input_rows(x[n : n + 1], "patches")), dim=1)
+        gradients.append((by_example[:, n].transpose(1, 2) @ rows).flatten())
+    return torch.stack(gradients)
 
 
 class GradientFactors:

@@ -1,7 +1,9 @@
-"""One example through the network before the real pass: does it fit, and what will it cost?"""
+"""A first look before the real pass: does the network take the data, and what will it cost?"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +18,7 @@ LONGEST_CAUSE = 160  # characters of the network's own error in our one line
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What one example tells about all of them."""
+    """What the first examples tell about all of them."""
 
     output_shape: tuple[int, ...]  # without the batch axis
     saved_bytes: int  # kept by autograd for one example
@@ -25,26 +27,30 @@ class Rehearsal:
 def rehearse(
     model: nn.Module, x: Tensor, *, dtype: torch.dtype, device: torch.device, source: str
 ) -> Rehearsal:
-    """Run one input (1, …) forward, without batch statistics, which one example cannot have.
+    """Run one batch forward; a single example twice over, as batch statistics need two values.
 
     Raises InputError naming the input's shape when the network cannot take it.
     """
     with undisturbed(model, norm="running", dtype=dtype, device=device, seed=0):
-        x = x.to(device, dtype if x.is_floating_point() else None)
-        try:
-            saved = SavedBytes(model)
-            with torch.enable_grad(), saved:
-                output = model(x)
-        except CondcliError:
-            raise
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:
-            cause = " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_CAUSE]
-            raise InputError(
-                f"the model cannot take an input of shape {tuple(x.shape[1:])} from {source} "
-                f"({cause})",
-                "choose data of the shape it was trained on, or check --arch",
-            ) from error
+        inputs = x.to(device, dtype if x.is_floating_point() else None, copy=True)
+        inputs = inputs.repeat_interleave(2, dim=0) if len(x) == 1 else inputs
+        saved = SavedBytes(model)
+        with network_errors(x, source), saved:
+            output = model(inputs)
     shape = tuple(output.shape[1:]) if isinstance(output, Tensor) else ()
-    return Rehearsal(shape, saved.bytes)
+    return Rehearsal(shape, saved.bytes // len(inputs))
+
+
+@contextmanager
+def network_errors(x: Tensor, source: str) -> Iterator[None]:
+    """Turn what the network raises on inputs like ``x`` into an InputError of one line."""
+    try:
+        yield
+    except (CondcliError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        cause = " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_CAUSE]
+        raise InputError(
+            f"the model fails on inputs of shape {tuple(x.shape[1:])} from {source} ({cause})",
+            "choose data of the shape it was trained on, or check --arch",
+        ) from error

@@ -19,13 +19,17 @@ def undisturbed(
     """The model ready to probe; on leaving, everything is what it was, bit for bit.
 
     Inside, floating-point parameters and buffers are on ``device`` in ``dtype``, every parameter
-    takes gradients, dropout is off, batch normalisation uses batch statistics (``norm="batch"``)
-    or its running ones, and random numbers start from ``seed``. Parameters keep their identity.
+    takes gradients, no hook of a parameter runs, dropout is off, batch normalisation uses batch
+    statistics (``norm="batch"``) or its running ones, and random numbers start from ``seed``.
+    Parameters keep their identity.
     """
     with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
         stack.enter_context(_random_state(seed, device))
         stack.enter_context(_full_precision_products())
         stack.enter_context(_training_flags(model, norm))
+        stack.enter_context(_no_parameter_hooks(model))
         stack.enter_context(_parameters(model, dtype, device))
         stack.enter_context(_buffers(model, dtype, device))
         yield
@@ -85,6 +89,25 @@ def _parameters(model: nn.Module, dtype: torch.dtype, device: torch.device) -> I
             parameter.data = data
             parameter.grad = grad
             parameter.requires_grad_(requires_grad)
+
+
+@contextmanager
+def _no_parameter_hooks(model: nn.Module) -> Iterator[None]:
+    """An optimizer may step in such a hook, or a gradient be masked."""
+    registries = [
+        hooks
+        for p in model.parameters()
+        for hooks in (p._backward_hooks, p._post_accumulate_grad_hooks)
+        if hooks
+    ]
+    kept = [dict(hooks) for hooks in registries]
+    try:
+        for hooks in registries:  # emptied, not replaced: autograd holds on to these very dicts
+            hooks.clear()
+        yield
+    finally:
+        for hooks, entries in zip(registries, kept, strict=True):
+            hooks.update(entries)
 
 
 @contextmanager
