@@ -51,9 +51,7 @@ Arch = Annotated[
 ArchArg = Annotated[
     list[str] | None, _model("An argument of the architecture; repeatable.", metavar="KEY=VALUE")
 ]
-Trust = Annotated[
-    bool, _model("Unpickle a whole module: this runs code from the file.", "--trust")
-]
+Trust = Annotated[bool, _model("Unpickle a whole module: this runs code from the file.", "--trust")]
 Root = Annotated[Path, _data("Folder of the data sets that have names.")]
 Split = Annotated[str | None, _data("train, test, …; by default train.", show_default=False)]
 Samples = Annotated[str, _data("Examples to probe on, or all.", metavar="N|all")]
@@ -136,7 +134,8 @@ def probe(
     from condcli.data import open_data
     from condcli.models import load, parse_arch_args
     from condcli.output.progress import examples_progress
-    from condcli.output.summary import print_summary
+    from condcli.output.summary import guessing, summary_panel
+    from condcli.output.terminal import emit, is_quiet, notice
 
     statsfile.check_output(output, force=force)
     loaded = load(model, arch=arch, arch_args=parse_arch_args(arch_arg or []), trust=trust)
@@ -149,7 +148,9 @@ def probe(
         normalize=normalize or loaded.checkpoint.normalize,
         download=download,
     )
-    with examples_progress(probe_set.examples) as progress:
+    for note in loaded.notes:
+        notice(f"note: {note}")
+    with examples_progress(probe_set.examples, quiet=is_quiet()) as progress:
         stats = api.probe(
             loaded,
             probe_set,
@@ -167,7 +168,10 @@ def probe(
             progress=progress,
         )
     statsfile.write(stats, output, force=force)
-    print_summary(stats, output, notes=loaded.notes)
+    if not is_quiet():
+        emit(summary_panel(stats, output, file_bytes=output.stat().st_size))
+    if warning := guessing(stats.provenance):
+        notice(f"warning: {warning}")
 
 
 def _data_name(data: str | None, model: Model) -> str:

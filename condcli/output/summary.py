@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from pathlib import Path
 
+from rich.box import ASCII, ROUNDED
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
 from condcli.output.cells import number
 from condcli.output.escaping import escaped
+from condcli.output.terminal import showable, width
 from condcli.stats import ProbeStats, Provenance
+
+
+def summary_panel(stats: ProbeStats, file: Path, *, file_bytes: int) -> str:
+    """The summary in a box, no wider than the terminal."""
+    console = Console(file=sys.stdout, width=width(), highlight=False, markup=False, emoji=False)
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for title, text in summary(stats, file, file_bytes=file_bytes).items():
+        table.add_row(Text(title, style="dim"), Text(showable(text)))
+    ascii_only = showable("╭") != "╭"
+    box = ASCII if ascii_only else ROUNDED
+    with console.capture() as capture:
+        console.print(Panel(table, title="probed", box=box, expand=False))
+    return capture.get()
 
 
 def summary(stats: ProbeStats, file: Path, *, file_bytes: int) -> dict[str, str]:
