@@ -14,6 +14,8 @@ from pathlib import Path, PurePosixPath
 from condcli.errors import InputError, UnsafeError
 
 MOST_ENTRIES = 100_000  # a tensor is an entry; the deepest networks have some thousands
+# A flipped bit can also make an entry look encrypted, a RuntimeError.
+READ_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError)
 DAMAGED = "save or download the checkpoint again"
 
 
@@ -28,7 +30,7 @@ def check_archive(path: Path) -> None:
             _refuse_programs(path, [entry.filename for entry in entries])
             _check_directory(path, entries)
             damaged = archive.testzip()
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, ValueError):
+    except READ_ERRORS:
         raise InputError(f"{path} is truncated or damaged", DAMAGED) from None
     if damaged is not None:
         raise InputError(

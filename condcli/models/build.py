@@ -14,7 +14,7 @@ from condcli.errors import InputError, UnsafeError, UsageError
 from condcli.models.architecture import FORMS, Architecture, find_architecture
 from condcli.models.checkpoint import Checkpoint, read_checkpoint
 from condcli.models.match import Match, match
-from condcli.models.shapes import Shapes, shapes_of
+from condcli.models.shapes import Shapes, built_weightless, shapes_of
 from condcli.models.vision import PREFIX, vision_names
 from condcli.models.zoo import ZOO
 
@@ -59,9 +59,8 @@ def build(
         return _model_of_module(checkpoint, checkpoint.module, arch)
     state_dict = checkpoint.state_dict or {}
     architecture, how = _architecture(checkpoint, state_dict, arch, arch_args or {})
-    module = architecture.build()
+    module = _with_weights(architecture, checkpoint, state_dict)
     precision = _use_one_precision(module, state_dict)
-    _load_weights(module, checkpoint, state_dict, architecture)
     return Model(
         module=module,
         arch=str(architecture),
@@ -150,31 +149,44 @@ def _the_one_that_fits(checkpoint: Checkpoint, matches: Sequence[Match]) -> Arch
     )
 
 
-def _use_one_precision(module: nn.Module, state_dict: Mapping[str, Tensor]) -> Sequence[str]:
-    """Brings the module to float32, or float64 if any weight is; a note if weights change type."""
-    dtypes = {tensor.dtype for tensor in state_dict.values() if tensor.is_floating_point()}
-    dtype = torch.float64 if torch.float64 in dtypes else torch.float32
-    module.to(dtype=dtype)
-    others = sorted(_dtype_name(each) for each in dtypes - {dtype})
-    return [f"{' and '.join(others)} weights used as {_dtype_name(dtype)}"] if others else ()
+def _with_weights(
+    architecture: Architecture, checkpoint: Checkpoint, state_dict: Mapping[str, Tensor]
+) -> nn.Module:
+    """The network with the checkpoint's own tensors as its weights, or copies in a user's network.
 
-
-def _load_weights(
-    module: nn.Module,
-    checkpoint: Checkpoint,
-    state_dict: Mapping[str, Tensor],
-    architecture: Architecture,
-) -> None:
+    Networks that we know need no weights of their own first, which would take memory and seconds.
+    """
+    ours = architecture.is_built_in
+    module = built_weightless(architecture.build) if ours else architecture.build()
+    if not ours:
+        module.to(dtype=_precision(state_dict))  # or a copy into it would round
     expected = module.state_dict()
     named = _with_expected_prefix(state_dict, expected, checkpoint.prefix)
     try:
-        module.load_state_dict(named, strict=True)
+        module.load_state_dict(named, strict=True, assign=ours)
     except RuntimeError:
         raise InputError(
             f"{checkpoint.path} does not fit {architecture}: "
             + _mismatches(shapes_of(named), shapes_of(expected)),
             "name its architecture and sizes with --arch and --arch-arg",
         ) from None
+    return module
+
+
+def _use_one_precision(module: nn.Module, state_dict: Mapping[str, Tensor]) -> Sequence[str]:
+    """Brings the module to one floating type; a note if weights change theirs."""
+    dtype = _precision(state_dict)
+    module.to(dtype=dtype)
+    others = sorted(_dtype_name(each) for each in _floating_types(state_dict) - {dtype})
+    return [f"{' and '.join(others)} weights used as {_dtype_name(dtype)}"] if others else ()
+
+
+def _precision(state_dict: Mapping[str, Tensor]) -> torch.dtype:
+    return torch.float64 if torch.float64 in _floating_types(state_dict) else torch.float32
+
+
+def _floating_types(state_dict: Mapping[str, Tensor]) -> set[torch.dtype]:
+    return {tensor.dtype for tensor in state_dict.values() if tensor.is_floating_point()}
 
 
 def _with_expected_prefix(

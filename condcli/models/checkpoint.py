@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -92,10 +93,12 @@ def write_checkpoint(
     }
     optional = {"step": step, "data": data, "normalize": normalize}
     described.update({key: value for key, value in optional.items() if value is not None})
+    image = io.BytesIO()  # torch.save would write the temporary file's name into the archive
+    torch.save(described, image)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        torch.save(described, unfinished)
-        os.replace(unfinished, path)
+        unfinished.write_bytes(image.getbuffer())
+        unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
 

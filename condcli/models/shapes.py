@@ -26,10 +26,15 @@ def shapes_of(state_dict: Mapping[str, Tensor]) -> Shapes:
 
 
 def shapes_built(build: Callable[[], nn.Module]) -> Shapes:
-    """The shapes of the module that `build` returns, built without memory for its weights."""
+    """The shapes of the network that `build` returns."""
+    return shapes_of(built_weightless(build).state_dict())
+
+
+def built_weightless(build: Callable[[], nn.Module]) -> nn.Module:
+    """The network that `build` returns, without memory for its weights and without drawing them."""
     with warnings.catch_warnings(), _WeightlessMode():
         warnings.simplefilter("ignore")
-        return shapes_of(build().state_dict())
+        return build()
 
 
 class _WeightlessMode(TorchFunctionMode):

@@ -19,6 +19,7 @@ from condcli.errors import InputError
 from condcli.models.shapes import Shapes
 
 NORMS = ("bn", "none")
+DEEPEST = 10_000  # a checkpoint may claim any depth, and each layer takes time to build
 
 # (n, channels in, channels out, norm) to the modules of one stage
 Stage = Callable[[int, int, int, str], list[nn.Module]]
@@ -125,23 +126,22 @@ class PreActivationBlock(nn.Module):
 
 def cifar_sizes(shapes: Shapes) -> dict[str, object] | None:
     """The arguments that a state_dict's names and shapes tell, or None for another network."""
-    stem, fc = shapes.get("stem.weight", ()), shapes.get("fc.weight", ())
-    convolutions = sum(
-        re.fullmatch(r"stage1\..*conv\d?\.weight", name) is not None for name in shapes
-    )
-    if len(stem) != 4 or len(fc) != 2 or convolutions < 2 or convolutions % 2:
+    found = (re.match(r"stage1\.(\d+)\.conv", name) for name in shapes)
+    modules = [int(match[1]) + 1 for match in found if match]
+    if not modules:
         return None
-    return {
-        "depth": 3 * convolutions + 2,
-        "classes": fc[0],
-        "channels": stem[1],
-        "norm": "none" if "stem.bias" in shapes else "bn",
-        "width": stem[0],
-    }
+    plain = "stage1.0.conv.weight" in shapes
+    n = math.ceil(max(modules) / 2) if plain else max(modules)
+    biased = any(re.match(r"stage1\.0\.conv1?\.bias", name) for name in shapes)
+    sizes: dict[str, object] = {"depth": 6 * n + 2, "norm": "none" if biased else "bn"}
+    stem, fc = shapes.get("stem.weight", ()), shapes.get("fc.weight", ())
+    if len(stem) == 4:
+        sizes |= {"channels": stem[1], "width": stem[0]}
+    return sizes | ({"classes": fc[0]} if len(fc) == 2 else {})
 
 
 def _check(*, depth: int, norm: str) -> None:
-    if depth < 8 or depth % 6 != 2:
+    if not 8 <= depth <= DEEPEST or depth % 6 != 2:
         raise InputError(
             f"a CIFAR network cannot have depth {depth}",
             "give a depth of 6n + 2, such as 20, 56, 110 or 1202",

@@ -11,6 +11,7 @@ from condcli.errors import InputError
 from condcli.models.shapes import Shapes
 
 NORMS = ("none", "bn")
+DEEPEST = 10_000  # a checkpoint may claim any depth, and each layer takes time to build
 INITS = ("default", "he", "orthogonal")
 
 
@@ -46,20 +47,21 @@ def mlp(
 
 
 def mlp_sizes(shapes: Shapes) -> dict[str, object] | None:
-    """The arguments of `mlp` that a state_dict's names and shapes tell, or None if it is no mlp."""
-    depth = sum(re.fullmatch(r"fc\d+\.weight", name) is not None for name in shapes)
-    first, last = shapes.get("fc1.weight", ()), shapes.get(f"fc{depth}.weight", ())
-    if len(first) != 2 or len(last) != 2:
+    """The arguments that a state_dict's names and shapes tell, or None for another network."""
+    matches = (re.fullmatch(r"fc(\d+)\.weight", name) for name in shapes)
+    depth = max((int(match[1]) for match in matches if match), default=0)
+    if depth == 0:
         return None
-    sizes: dict[str, object] = {"inputs": first[1], "classes": last[0], "depth": depth}
-    if depth > 1:
-        sizes["width"] = first[0]
-    return sizes | {"norm": "bn" if "bn1.weight" in shapes else "none"}
+    sizes: dict[str, object] = {"depth": depth, "norm": "bn" if "bn1.weight" in shapes else "none"}
+    first, last = shapes.get("fc1.weight", ()), shapes[f"fc{depth}.weight"]
+    if len(first) == 2:
+        sizes |= {"inputs": first[1]} | ({"width": first[0]} if depth > 1 else {})
+    return sizes | ({"classes": last[0]} if len(last) == 2 else {})
 
 
 def _check(*, depth: int, norm: str, init: str) -> None:
-    if depth < 1:
-        raise InputError(f"an mlp cannot have depth {depth}", "give a depth of 1 or more")
+    if not 1 <= depth <= DEEPEST:
+        raise InputError(f"an mlp cannot have depth {depth}", f"give a depth from 1 to {DEEPEST:,}")
     if norm not in NORMS:
         raise InputError(f"an mlp has no norm '{norm}'", f"choose from {', '.join(NORMS)}")
     if init not in INITS:

@@ -252,6 +252,28 @@ def test_a_flipped_bit_in_a_weight_is_noticed(file, weights):
         read_checkpoint(file)
 
 
+def test_a_flipped_bit_anywhere_gives_an_error_or_the_same_weights(file, weights):
+    whole = saved(file, weights).read_bytes()
+    refused = 0
+    for k, place in enumerate(range(0, len(whole), 11)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << k % 8
+        file.write_bytes(damaged)
+        try:
+            assert_equal(read_checkpoint(file).state_dict, weights)
+        except CondcliError:
+            refused += 1
+    assert refused > 50  # of some 200: the rest hits padding and dates
+
+
+def test_an_entry_that_looks_encrypted_is_damage(file, weights):
+    damaged = bytearray(saved(file, weights).read_bytes())
+    damaged[damaged.index(b"PK\x01\x02") + 8] ^= 1  # the flag in the central directory
+    file.write_bytes(damaged)
+    with pytest.raises(InputError, match="truncated or damaged"):
+        read_checkpoint(file)
+
+
 def test_a_deflated_archive_is_refused(tmp_path, file, weights):
     saved(file, weights)
     deflated = tmp_path / "deflated.pt"
