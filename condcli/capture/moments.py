@@ -24,7 +24,7 @@ class Moment:
         self.rows += rows.shape[1]
         for piece in rows.detach().split(PIECE_ROWS, dim=1):
             wide = sum_dtype(piece)
-            total = piece.sum(1, dtype=wide)
+            total = piece.sum(1).to(wide)
             outer = (piece.transpose(1, 2) @ piece).to(wide)
             if self._sum is None or self._outer is None:
                 self._sum, self._outer = total, outer
