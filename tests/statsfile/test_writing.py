@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from condcli.errors import CannotFinishError
+from condcli.statsfile import check_output, read, write
+from tests.synthetic import layer, stats
+
+# A process that may write no more than 8 KiB to a file, as on a full disk.
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from condcli.errors import CannotFinishError
+from condcli.statsfile import write
+from tests.synthetic import layer, stats
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+try:
+    write(stats(layer()), Path(sys.argv[1]), force=True)
+except CannotFinishError as error:
+    sys.exit(str(error))
+"""
+
+
+def test_an_existing_file_is_replaced_only_with_force(tmp_path: Path) -> None:
+    path = tmp_path / "stats.h5"
+    path.write_text("precious")
+    with pytest.raises(CannotFinishError, match="already exists; pass --force"):
+        write(stats(), path)
+    assert path.read_text() == "precious"
+    write(stats(layer()), path, force=True)
+    assert list(read(path).layers) == ["fc"]
+
+
+@pytest.mark.parametrize(
+    ("where", "complaint"),
+    [("nowhere/stats.h5", "there is no folder"), ("", "is a folder"), ("pipe", "not a regular")],
+)
+def test_a_place_that_cannot_hold_the_file_is_refused_even_with_force(
+    tmp_path: Path, where: str, complaint: str
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CannotFinishError, match=complaint):
+        check_output(tmp_path / where, force=True)
+    with pytest.raises(CannotFinishError, match=complaint):
+        write(stats(), tmp_path / where, force=True)
+
+
+def test_a_folder_without_write_permission_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    with pytest.raises(CannotFinishError, match="not writable"):
+        check_output(tmp_path / "stats.h5")
+
+
+def test_a_place_that_can_hold_the_file_is_left_as_it_was(tmp_path: Path) -> None:
+    check_output(tmp_path / "stats.h5")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "stats.h5"
+    write(stats(), path)
+    before = path.read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(path)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith(f"{path}: cannot be written (File too large); free some space")
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()])
+def test_whatever_interrupts_the_writing_leaves_nothing(
+    tmp_path: Path, monkeypatch: Any, call: str, error: BaseException
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises((CannotFinishError, KeyboardInterrupt)):
+        write(stats(layer()), tmp_path / "stats.h5")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_file_gets_the_usual_permissions(tmp_path: Path) -> None:
+    write(stats(), tmp_path / "stats.h5")
+    (tmp_path / "other").touch()
+    assert (tmp_path / "stats.h5").stat().st_mode == (tmp_path / "other").stat().st_mode
