@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import numpy as np
+
+from condcli.analysis.contents import contents
+from tests.synthetic import activation, layer, stats
+
+
+def test_layers_come_before_activations_with_their_sizes() -> None:
+    first, second = contents(stats(layer(), activations=(activation(),)))
+    assert (first.name, first.section, first.kind, first.status) == ("fc", "layers", "linear", "ok")
+    assert (first.rows, first.d_in, first.d_out, first.groups, first.calls) == (1000, 3, 2, 1, 1)
+    assert (second.name, second.section, second.kind) == ("act", "activations", "relu")
+    assert (second.rows, second.d_in, second.d_out) == (100, None, 4)
+
+
+def test_what_is_not_finite_is_named() -> None:
+    broken = layer(grad_moment=np.full((2, 2), np.nan), input_mean=np.array([0.0, np.inf, 0.0]))
+    (row,) = contents(stats(broken))
+    assert row.status == "not finite: input_mean, grad_moment"
