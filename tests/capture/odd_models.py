@@ -63,7 +63,7 @@ class ChannelsLastNet(nn.Module):
 class InPlaceTokens(nn.Module):
     """In-place operations right after a linear layer with bias on 3-D input.
 
-    There the output is a view, and a hook on it is silently lost (pytorch#181832).
+    Where torch makes that output a view, a hook on it is silently lost (pytorch#181832).
     """
 
     def __init__(self) -> None:

@@ -35,7 +35,11 @@ class TwoSizes(nn.Module):
 
 
 class SingleImages(nn.Module):
-    """A convolution called on (channels, height, width) maps, one image at a time."""
+    """A convolution called on (channels, height, width) maps, one image at a time.
+
+    Its outputs are views, and a hook on a view is lost when the view is changed in place
+    (pytorch#181832).
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +47,7 @@ class SingleImages(nn.Module):
         self.fc = nn.Linear(27, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc(torch.stack([self.conv(image) for image in x]).tanh().flatten(1))
+        return self.fc(torch.stack([self.conv(image).tanh_() for image in x]).flatten(1))
 
 
 class PlainSingleImages(SingleImages):

@@ -17,6 +17,7 @@ from condcli.api import probe
 
 from . import attention
 from .cases import CASES
+from .test_activations import Net
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -127,6 +128,14 @@ def test_two_probes_of_one_model_are_the_same(name: str) -> None:
         other = second.layers[layer_name]
         np.testing.assert_array_equal(layer.input_moment, other.input_moment)
         np.testing.assert_array_equal(layer.grad_moment, other.grad_moment)
+
+
+def test_the_random_numbers_of_a_network_start_from_the_seed() -> None:
+    net = Net(lambda self, x: self.fc(x + torch.randn_like(x)), fc=nn.Linear(6, 3))
+    data = (torch.ones(5, 6), torch.arange(5) % 3)
+    means = [probe(net, data, seed=seed).layers["fc"].input_mean for seed in (1, 1, 2)]
+    assert (means[0] == means[1]).all()
+    assert (means[0] != means[2]).any()
 
 
 def step(parameter: Tensor) -> None:
