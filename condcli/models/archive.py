@@ -55,7 +55,7 @@ def _refuse_programs(path: Path, names: list[str]) -> None:
 
 def _check_directory(path: Path, entries: list[zipfile.ZipInfo]) -> None:
     names = [entry.filename for entry in entries]
-    folders = {PurePosixPath(name).parts[0] for name in names if name}
+    folders = {name.partition("/")[0] for name in names}
     if not any(PurePosixPath(name).match("*/data.pkl") for name in names):
         raise InputError(
             f"{path} is a zip archive, but not one of torch.save",

@@ -7,19 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from condcli.errors import InputError, UnsafeError, UsageError
 from condcli.models.architecture import FORMS, Architecture, find_architecture
 from condcli.models.checkpoint import Checkpoint, read_checkpoint
 from condcli.models.match import Match, match
-from condcli.models.shapes import Shapes, built_weightless, shapes_of
+from condcli.models.shapes import shapes_of
 from condcli.models.vision import PREFIX, vision_names
+from condcli.models.weights import use_one_precision, with_weights
 from condcli.models.zoo import ZOO
-
-MOST_MISMATCHES = 10  # named one by one; of more, a few of each kind
-MOST_OF_A_KIND = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,8 +56,8 @@ def build(
         return _model_of_module(checkpoint, checkpoint.module, arch)
     state_dict = checkpoint.state_dict or {}
     architecture, how = _architecture(checkpoint, state_dict, arch, arch_args or {})
-    module = _with_weights(architecture, checkpoint, state_dict)
-    precision = _use_one_precision(module, state_dict)
+    module = with_weights(architecture, checkpoint, state_dict)
+    precision = use_one_precision(module, state_dict)
     return Model(
         module=module,
         arch=str(architecture),
@@ -91,7 +88,7 @@ def _model_of_module(checkpoint: Checkpoint, module: nn.Module, arch: str | None
             f"{checkpoint.path} is a whole pickled module, so --arch {arch} has no use",
             "leave out --arch",
         )
-    precision = _use_one_precision(module, module.state_dict())
+    precision = use_one_precision(module, module.state_dict())
     return Model(
         module=module,
         arch=type(module).__qualname__,
@@ -144,77 +141,6 @@ def _the_one_that_fits(checkpoint: Checkpoint, matches: Sequence[Match]) -> Arch
     nearest = ", ".join(f"{each.architecture} ({each.share:.0%} of tensors)" for each in matches)
     raise InputError(
         f"{checkpoint.path} fits no known architecture{word}"
-        + (f"; nearest: {nearest}" if nearest else ""),
+        + (f", nearest: {nearest}" if nearest else ""),
         f"name it with --arch: {FORMS}",
     )
-
-
-def _with_weights(
-    architecture: Architecture, checkpoint: Checkpoint, state_dict: Mapping[str, Tensor]
-) -> nn.Module:
-    """The network with the checkpoint's own tensors as its weights, or copies in a user's network.
-
-    Networks that we know need no weights of their own first, which would take memory and seconds.
-    """
-    ours = architecture.is_built_in
-    module = built_weightless(architecture.build) if ours else architecture.build()
-    if not ours:
-        module.to(dtype=_precision(state_dict))  # or a copy into it would round
-    expected = module.state_dict()
-    named = _with_expected_prefix(state_dict, expected, checkpoint.prefix)
-    try:
-        module.load_state_dict(named, strict=True, assign=ours)
-    except RuntimeError:
-        raise InputError(
-            f"{checkpoint.path} does not fit {architecture}: "
-            + _mismatches(shapes_of(named), shapes_of(expected)),
-            "name its architecture and sizes with --arch and --arch-arg",
-        ) from None
-    return module
-
-
-def _use_one_precision(module: nn.Module, state_dict: Mapping[str, Tensor]) -> Sequence[str]:
-    """Brings the module to one floating type; a note if weights change theirs."""
-    dtype = _precision(state_dict)
-    module.to(dtype=dtype)
-    others = sorted(_dtype_name(each) for each in _floating_types(state_dict) - {dtype})
-    return [f"{' and '.join(others)} weights used as {_dtype_name(dtype)}"] if others else ()
-
-
-def _precision(state_dict: Mapping[str, Tensor]) -> torch.dtype:
-    return torch.float64 if torch.float64 in _floating_types(state_dict) else torch.float32
-
-
-def _floating_types(state_dict: Mapping[str, Tensor]) -> set[torch.dtype]:
-    return {tensor.dtype for tensor in state_dict.values() if tensor.is_floating_point()}
-
-
-def _with_expected_prefix(
-    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], prefix: str
-) -> Mapping[str, Tensor]:
-    """The tensors under the stripped prefix again, if that is how the network names its own."""
-    restored = {prefix + name: tensor for name, tensor in tensors.items()}
-    return restored if restored.keys() & expected.keys() else tensors
-
-
-def _mismatches(given: Shapes, expected: Shapes) -> str:
-    kinds = {
-        "missing": [repr(name) for name in expected if name not in given],
-        "unexpected": [repr(name) for name in given if name not in expected],
-        "of another shape": [
-            f"{name!r} {given[name]} instead of {expected[name]}"
-            for name in given
-            if name in expected and given[name] != expected[name]
-        ],
-    }
-    total = sum(len(names) for names in kinds.values())
-    most = total if total <= MOST_MISMATCHES else MOST_OF_A_KIND
-    return ", ".join(
-        f"{len(names)} {kind} ({', '.join(names[:most])}{', …' if len(names) > most else ''})"
-        for kind, names in kinds.items()
-        if names
-    )
-
-
-def _dtype_name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

@@ -74,7 +74,7 @@ def _architecture(checkpoint: Checkpoint) -> str:
     if checkpoint.arch is not None:
         args = checkpoint.arch_args or {}
         given = ", ".join(f"{key}={value}" for key, value in args.items())
-        return f"{checkpoint.arch}({given}), by its own word"
+        return f"{checkpoint.arch}{f'({given})' if given else ''}, by its own word"
     matches = match(checkpoint.state_dict or {})
     if not matches:
         return "fits none that is known"

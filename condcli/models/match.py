@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from condcli.errors import InputError
 from condcli.models.architecture import Architecture, find_architecture
 from condcli.models.shapes import Shapes, shapes_built, shapes_of
 from condcli.models.vision import PREFIX, likely_names
@@ -56,8 +57,8 @@ def _zoo_candidates(shapes: Shapes) -> Iterator[Architecture]:
 
 
 def _shallow_share(name: str, shapes: Shapes) -> float:
-    shallow = shapes_built(find_architecture(name, {"depth": SHALLOW}, shapes).build).items()
-    return len(shallow & shapes.items()) / len(shallow)
+    shallow = _shapes(find_architecture(name, {"depth": SHALLOW}, shapes)).items()
+    return len(shallow & shapes.items()) / max(len(shallow), 1)
 
 
 def _vision_candidates(shapes: Shapes) -> Iterator[Architecture]:
@@ -66,5 +67,12 @@ def _vision_candidates(shapes: Shapes) -> Iterator[Architecture]:
 
 
 def _compared(architecture: Architecture, shapes: Shapes) -> Match:
-    ours, theirs = shapes.items(), shapes_built(architecture.build).items()
+    ours, theirs = shapes.items(), _shapes(architecture).items()
     return Match(architecture=architecture, share=len(ours & theirs) / len(ours | theirs))
+
+
+def _shapes(architecture: Architecture) -> Shapes:
+    try:
+        return shapes_built(architecture.build)
+    except InputError:  # sizes read off another network's tensors need not make one of these
+        return {}

@@ -36,7 +36,8 @@ def vision_network(name: str, **args: object) -> nn.Module:
 def vision_sizes(name: str, shapes: Shapes) -> dict[str, object]:
     """The arguments of `vision_network` that the names and shapes of a state_dict tell."""
     usual = _usual_shapes(name)
-    sizes: dict[str, object] = {"num_classes": shapes.get(_head(usual), (CLASSES,))[0]}
+    classes, _ = _head(name, shapes)
+    sizes: dict[str, object] = {"num_classes": classes}
     if name in SLOW_INIT and not any("aux" in key.lower() for key in shapes):
         sizes["aux_logits"] = False
     return sizes | _image_size(shapes, usual)
@@ -59,18 +60,22 @@ def likely_names(shapes: Shapes, *, families: int = 2, each: int = 4) -> list[st
     ]
 
 
-def _head(usual: Shapes) -> str:
-    """The last layer's weight; torchvision names it alike in all networks of a family."""
-    return [key for key, shape in usual.items() if shape[:1] == (CLASSES,) and len(shape) > 1][-1]
+def _head(name: str, shapes: Shapes) -> tuple[int, int]:
+    """Classes and d_in of the last layer; torchvision names it alike in all of a family."""
+    usual = _usual_shapes(name)
+    heads = [key for key, shape in usual.items() if shape[:1] == (CLASSES,) and len(shape) > 1]
+    classes, *d_in = shapes.get(heads[-1]) or usual[heads[-1]]
+    return classes, math.prod(d_in)
 
 
 def _image_size(shapes: Shapes, usual: Shapes) -> dict[str, object]:
     """A vision transformer's position embedding, one vector a patch and one more, tells it."""
     name = "encoder.pos_embedding"
-    embedding, patch = shapes.get(name, ()), shapes.get("conv_proj.weight", ())
-    if name not in usual or len(embedding) != 3 or not patch or embedding == usual[name]:
+    embedding = shapes.get(name, ())
+    if name not in usual or len(embedding) != 3 or embedding == usual[name]:
         return {}
-    return {"image_size": patch[-1] * math.isqrt(embedding[1] - 1)}
+    patch = usual["conv_proj.weight"][-1]
+    return {"image_size": patch * math.isqrt(max(embedding[1] - 1, 0))}
 
 
 @cache
@@ -91,8 +96,8 @@ def _shared_names(name: str, shapes: Shapes) -> float:
 
 def _parameters(shapes: Shapes, name: str) -> int:
     """How many numbers there would be for 1000 classes, if this is of the family of `name`."""
-    classes, *d_in = shapes.get(_head(_usual_shapes(name)), (CLASSES,))
-    missing = (CLASSES - classes) * (math.prod(d_in) + 1)
+    classes, d_in = _head(name, shapes)
+    missing = (CLASSES - classes) * (d_in + 1)
     return sum(math.prod(shape) for shape in shapes.values()) + missing
 
 

@@ -97,6 +97,22 @@ def test_another_network_matches_nothing_or_says_how_near():
     assert best.share == pytest.approx(101 / 103)  # 102 tensors, one in another shape
 
 
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        {"fc.weight": ()},
+        {"fc1.weight": (), "fc2.weight": (3,)},
+        {"fc99999999.weight": (3, 3)},
+        {"stage1.99999999.conv1.weight": (3, 3), "stem.weight": (1, 1, 1, 1)},
+        {"stage1.0.conv1.weight": (0,), "stem.weight": (0, 0, 0, 0), "fc.weight": (0, 0)},
+        {"conv_proj.weight": (0, 0, 0, 0), "encoder.pos_embedding": (1, 0, 0)},
+        {"conv_proj.weight": (768, 3, 32, 32), "encoder.pos_embedding": (1, 1, 768)},
+    ],
+)
+def test_odd_shapes_under_known_names_match_nothing(shapes):
+    assert match({name: torch.empty(shape) for name, shape in shapes.items()}) == ()
+
+
 def test_torchvision_is_not_imported_before_it_is_needed():
     code = "import sys, condcli.models; sys.exit('torchvision' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
