@@ -85,6 +85,7 @@ def probe(
         view=conv,
         norm=norm,
         per_example=per_example,
+        example_first=rehearsal.example_first,
         dtype=precision,
         device=target,
         seed=seed,

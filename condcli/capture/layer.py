@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from condcli.capture.linear_maps import Call
 from condcli.capture.moments import Moment
 from condcli.capture.per_example import NO_EXAMPLE_AXIS, ExampleGradients
 from condcli.capture.weights import Use
+from condcli.errors import InputError
 from condcli.stats import FloatArray, LayerStats
 
 
 class LayerCapture:
     """Running statistics of one block of weights, over every call that uses it."""
 
-    def __init__(self, use: Use, call: Call, order: int, view: str, per_example: str) -> None:
+    def __init__(
+        self,
+        use: Use,
+        call: Call,
+        *,
+        order: int,
+        view: str,
+        per_example: str,
+        example_first: bool,
+    ) -> None:
         self.use = use
         self.kind = call.kind
         self.map = call.map
@@ -30,7 +40,7 @@ class LayerCapture:
         self._view = view
         self._calls_before = 0
         self._example_gradients = ExampleGradients(per_example)
-        if isinstance(use.block.module, nn.MultiheadAttention):
+        if not example_first:
             self._example_gradients.give_up(NO_EXAMPLE_AXIS)
 
     def see_input(self, call: Call) -> None:
@@ -67,11 +77,19 @@ class LayerCapture:
         return f"gradients reached only {self.calls_with_grad} of its {self.calls} calls"
 
     def stats(self, *, examples: int, terms: int, other_use: str = "") -> LayerStats:
-        """The finished statistics, once the parameter's ``grad`` is that of the summed loss."""
+        """The finished statistics, once the parameter's ``grad`` is that of the summed loss.
+
+        ``other_use`` names a function that used the weight and was not captured. Raises InputError
+        when something is not finite.
+        """
         parameter = self.use.block.parameter
         grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         weight = self.use.weight(parameter.detach()).cpu().double()
         weight_grad = self.use.weight(grad).cpu().double() / terms
+        input_moment, grad_moment = self.inputs.second(), self.grads.second()
+        self._require_finite(
+            inputs=input_moment, gradients=grad_moment, weight_gradients=weight_grad
+        )
         if other_use:
             self._example_gradients.give_up(f"its weight is also used by {other_use}")
         lambda_max = self._example_gradients.lambda_max()
@@ -90,9 +108,9 @@ class LayerCapture:
             positions=self.grads.rows / terms,
             bias=self.bias,
             weight_shape=tuple(weight.shape),
-            input_moment=self.inputs.second().numpy(),
+            input_moment=input_moment.numpy(),
             input_mean=input_mean,
-            grad_moment=self.grads.second().numpy(),
+            grad_moment=grad_moment.numpy(),
             grad_mean=grad_mean,
             weight_singular_values=self._singular_values(weight),
             weight_grad_singular_values=self._singular_values(weight_grad),
@@ -102,6 +120,14 @@ class LayerCapture:
             weight_grad_moment_lambda_max=lambda_max and lambda_max * (examples / terms) ** 2,
             weight_grad_moment_note=self._example_gradients.note,
         )
+
+    def _require_finite(self, **found: Tensor) -> None:
+        for what, tensor in found.items():
+            if not tensor.isfinite().all():
+                raise InputError(
+                    f"layer {self.use.block.name}: its {what.replace('_', ' ')} are not finite",
+                    "check the checkpoint and the scale of the input, or try --dtype float64",
+                )
 
     def _singular_values(self, weight: Tensor) -> FloatArray:
         """Descending, the groups' pooled."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -42,6 +41,7 @@ def measure(
     view: str = "channels",
     norm: str = "batch",
     per_example: str = "auto",
+    example_first: Container[str] | None = None,
     dtype: torch.dtype = torch.float32,
     device: torch.device | None = None,
     seed: int = 0,
@@ -54,7 +54,9 @@ def measure(
 
     ``model`` is left exactly as it was. Gradients are of the summed loss, so how the examples
     fall into batches does not matter (batch statistics, ``norm="batch"``, apart). ``layers`` and
-    ``exclude`` are globs over layer names; ``progress`` is called with each batch's size.
+    ``exclude`` are globs over layer names; ``example_first`` names the layers whose input's first
+    axis is known to be the examples' (a rehearsal tells), by default all where it has that size;
+    ``progress`` is called with each batch's size.
 
     Raises InputError when the data do not fit the model or a statistic is not finite.
     """
@@ -64,7 +66,9 @@ def measure(
     def wanted(name: str) -> bool:
         return _matches(name, included) and not _matches(name, excluded)
 
-    capture = Capture(model, view=view, per_example=per_example, wanted=wanted)
+    capture = Capture(
+        model, view=view, per_example=per_example, trusted=example_first, wanted=wanted
+    )
     totals = Totals()
     with undisturbed(model, norm=norm, dtype=dtype, device=device, seed=seed):
         for x, y in batches:
@@ -86,12 +90,10 @@ def measure(
         missing = {name: why for name, layer in capture.layers.items() if (why := layer.missing())}
         complete = [layer for name, layer in capture.layers.items() if name not in missing]
         stats = [
-            _finite(
-                layer.stats(
-                    examples=totals.examples,
-                    terms=totals.terms,
-                    other_use=capture.unfollowed.get(layer.use.block.name, ""),
-                )
+            layer.stats(
+                examples=totals.examples,
+                terms=totals.terms,
+                other_use=capture.unfollowed.get(layer.use.block.name, ""),
             )
             for layer in complete
         ]
@@ -130,20 +132,6 @@ def _float(tensor: Tensor, dtype: torch.dtype) -> torch.dtype:
 
 def _matches(name: str, globs: tuple[str, ...]) -> bool:
     return any(fnmatchcase(name, glob) for glob in globs)
-
-
-def _finite(layer: LayerStats) -> LayerStats:
-    for array, what in (
-        (layer.input_moment, "inputs"),
-        (layer.grad_moment, "gradients"),
-        (layer.weight_singular_values, "weights"),
-    ):
-        if not np.isfinite(array).all():
-            raise InputError(
-                f"layer {layer.name}: its {what} are not finite",
-                "check the checkpoint and the input's scale, or try --dtype float64",
-            )
-    return layer
 
 
 def _skipped(

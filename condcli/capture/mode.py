@@ -8,7 +8,7 @@ output sums Σ_∇h during the backward pass, which runs outside the mode.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -35,15 +35,18 @@ class Capture(TorchFunctionMode):
         *,
         view: str = "channels",
         per_example: str = "auto",
+        trusted: Container[str] | None = None,
         wanted: Callable[[str], bool] = lambda name: True,
     ) -> None:
         super().__init__()
         self.weights = WeightIndex(model)
         self.layers: dict[str, LayerCapture] = {}
         self.activations: dict[str, ActivationCount] = {}
+        self.example_first: set[str] = set()  # layers whose input's first axis was the batch's size
         self.unfollowed: dict[str, str] = {}  # layer → the function that used its weight
         self._view = view
         self._per_example = per_example
+        self._trusted = trusted  # layers whose input's first axis is the examples'; None: all
         self._wanted = wanted
         self._paths = {id(module): path for path, module in model.named_modules()}
         self._running: list[nn.Module] = []
@@ -97,18 +100,27 @@ class Capture(TorchFunctionMode):
         return out
 
     def _see_linear_map(self, call: Call, uses: list[Use], out: Tensor) -> None:
+        self._unit_axes.pop(tuple(out.shape), None)  # the latest comes last
         self._unit_axes[tuple(out.shape)] = -1 if call.kind == "linear" else 1
         if self._running and self._running[-1] is uses[0].block.module:
             call = without_own_padding(call, self._running[-1])
         for use in uses:
+            if call.map.is_batch_of(call.x, self._examples):
+                self.example_first.add(use.block.name)
             if self._wanted(use.block.name):
                 self._see_use(call, use, out)
 
     def _see_use(self, call: Call, use: Use, out: Tensor) -> None:
         name = use.block.name
         if name not in self.layers:
-            order = len(self.layers)
-            self.layers[name] = LayerCapture(use, call, order, self._view, self._per_example)
+            self.layers[name] = LayerCapture(
+                use,
+                call,
+                order=len(self.layers),
+                view=self._view,
+                per_example=self._per_example,
+                example_first=self._trusted is None or name in self._trusted,
+            )
         if self.layers[name].use.transposed != use.transposed:
             self.unfollowed.setdefault(name, "a map with the transposed weight")
             return

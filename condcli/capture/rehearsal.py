@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from condcli.capture.memory import SavedBytes
+from condcli.capture.mode import Capture
 from condcli.capture.undisturbed import undisturbed
 from condcli.errors import CondcliError, InputError
 
@@ -22,23 +23,37 @@ class Rehearsal:
 
     output_shape: tuple[int, ...]  # without the batch axis
     saved_bytes: int  # kept by autograd for one example
+    example_first: frozenset[str]  # layers whose input's first axis follows the examples
 
 
 def rehearse(
     model: nn.Module, x: Tensor, *, dtype: torch.dtype, device: torch.device, source: str
 ) -> Rehearsal:
-    """Run one batch forward; a single example twice over, as batch statistics need two values.
+    """Run one example forward, two or three times over: batch statistics need two values.
+
+    A number of examples other than that of the real batches tells the layers whose input's first
+    axis is the examples' from those where it has the same size by chance. A network that takes
+    only batches as large as ``x``, such as an exported program, gets those.
 
     Raises InputError naming the input's shape when the network cannot take it.
     """
     with undisturbed(model, norm="running", dtype=dtype, device=device, seed=0):
-        inputs = x.to(device, dtype if x.is_floating_point() else None, copy=True)
-        inputs = inputs.repeat_interleave(2, dim=0) if len(x) == 1 else inputs
-        saved = SavedBytes(model)
-        with network_errors(x, source), saved:
-            output = model(inputs)
+        x = x.to(device, dtype if x.is_floating_point() else None, copy=True)
+        copies = x[:1].repeat_interleave(3 if len(x) == 2 else 2, dim=0)
+        try:
+            return _rehearsed(model, copies)
+        except Exception:
+            with network_errors(x, source):
+                return _rehearsed(model, x)
+
+
+def _rehearsed(model: nn.Module, x: Tensor) -> Rehearsal:
+    saved = SavedBytes(model)
+    capture = Capture(model, wanted=lambda name: False)
+    with saved, capture.forward_pass(len(x)):
+        output = model(x.clone())
     shape = tuple(output.shape[1:]) if isinstance(output, Tensor) else ()
-    return Rehearsal(shape, saved.bytes // len(inputs))
+    return Rehearsal(shape, saved.bytes // len(x), frozenset(capture.example_first))
 
 
 @contextmanager

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from condcli.errors import InputError
+
 
 @contextmanager
 def undisturbed(
@@ -21,11 +23,17 @@ def undisturbed(
     Inside, floating-point parameters and buffers are on ``device`` in ``dtype``, every parameter
     takes gradients, no hook of a parameter runs, dropout is off, batch normalisation uses batch
     statistics (``norm="batch"``) or its running ones, and random numbers start from ``seed``.
-    Parameters keep their identity.
+    Parameters keep their identity. Raises InputError for inference tensors, which cannot.
     """
+    if any(p.is_inference() for p in model.parameters()):
+        raise InputError(
+            "the model was made in torch.inference_mode and cannot take gradients",
+            "make or load it outside",
+        )
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
+        stack.enter_context(torch.autocast(device.type, enabled=False))
         stack.enter_context(_random_state(seed, device))
         stack.enter_context(_full_precision_products())
         stack.enter_context(_training_flags(model, norm))

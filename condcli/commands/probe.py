@@ -148,8 +148,6 @@ def probe(
         normalize=normalize or loaded.checkpoint.normalize,
         download=download,
     )
-    for note in loaded.notes:
-        notice(f"note: {note}")
     with examples_progress(probe_set.examples, quiet=is_quiet()) as progress:
         stats = api.probe(
             loaded,
@@ -168,6 +166,8 @@ def probe(
             progress=progress,
         )
     statsfile.write(stats, output, force=force)
+    for note in loaded.notes:
+        notice(f"note: {note}")
     if not is_quiet():
         emit(summary_panel(stats, output, file_bytes=output.stat().st_size))
     if warning := guessing(stats.provenance):

@@ -1,0 +1,112 @@
+"""The Python API takes what people have in hand."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import condcli
+from condcli.errors import CannotFinishError, InputError, UsageError
+
+
+def model() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+
+
+@pytest.fixture
+def data() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(20, 4, generator=generator), torch.arange(20) % 3
+
+
+def test_tensors_data_sets_loaders_and_generators_measure_the_same(
+    data: tuple[Tensor, Tensor],
+) -> None:
+    x, y = data
+
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        yield x[:7], y[:7]
+        yield x[7:], y[7:]
+
+    data_set = TensorDataset(x, y)
+    sources = [data, data_set, DataLoader(data_set, batch_size=6), list(batches()), batches()]
+    measured = [condcli.probe(model(), source, dtype="float64") for source in sources]
+    assert len({stats.provenance.data_sha256 for stats in measured}) == 1
+    for stats in measured:
+        assert stats.provenance.examples == 20
+        np.testing.assert_allclose(
+            stats.layers["2"].grad_moment, measured[0].layers["2"].grad_moment, rtol=1e-12
+        )
+
+
+def test_the_same_weights_and_data_have_the_same_digests(data: tuple[Tensor, Tensor]) -> None:
+    first, second = (condcli.probe(model(), data).provenance for _ in range(2))
+    assert first.model_sha256 == second.model_sha256
+    other = condcli.probe(model(), (data[0] + 1, data[1])).provenance
+    assert other.data_sha256 != first.data_sha256
+
+
+def test_progress_counts_every_example(data: tuple[Tensor, Tensor]) -> None:
+    seen: list[int] = []
+    condcli.probe(model(), data, batch_size=8, progress=seen.append)
+    assert sum(seen) == 20
+    assert len(seen) == 3
+
+
+def test_random_data_get_labels_for_the_models_own_classes() -> None:
+    stats = condcli.probe(model(), "random:4", samples=50)
+    assert stats.provenance.examples == 50
+    assert stats.provenance.accuracy is not None
+
+
+@pytest.mark.parametrize("option", ["conv", "norm", "dtype", "device", "loss", "per_example"])
+def test_an_option_that_does_not_exist_is_refused(option: str, data: tuple[Tensor, Tensor]) -> None:
+    with pytest.raises(UsageError, match="odd"):
+        condcli.probe(model(), data, **{option: "odd"})
+
+
+def test_data_without_examples_are_refused() -> None:
+    with pytest.raises(InputError):
+        condcli.probe(model(), [])
+
+
+def test_a_batch_that_will_not_fit_is_refused_before_it_is_tried(
+    data: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("condcli.capture.memory.available_memory", lambda device: 500)
+    with pytest.raises(CannotFinishError, match="--batch-size"):
+        condcli.probe(model(), TensorDataset(*data))
+
+
+def test_a_network_that_returns_no_tensor_is_refused(data: tuple[Tensor, Tensor]) -> None:
+    class Pair(nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return x, x
+
+    with pytest.raises(InputError, match="tuple"):
+        condcli.probe(Pair(), data)
+
+
+def test_the_example_in_the_readme_runs(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    example = readme.split("```python\n")[1].split("```")[0]
+    assert len(example.splitlines()) <= 12
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", example],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
