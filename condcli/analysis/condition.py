@@ -35,7 +35,7 @@ def condition_number(spectrum: Spectrum, percent: float) -> ConditionNumber:
         spectrum.largest,
         upper,
         resolved=lower == upper,
-        rank=spectrum.rank,
+        rank=spectrum.rank.value,
         size=spectrum.size,
     )
 

@@ -13,6 +13,15 @@ from condcli.stats import FloatArray, IntArray
 _DAMAGED = "the network or its data may produce such numbers: look at both, or probe again"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rank:
+    """The numerical rank of a layer's matrices, all groups together."""
+
+    value: int  # eigenvalues above the noise floor
+    ceiling: int  # no more of them can be other than zero
+    size: int  # d
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Spectrum:
     """The eigenvalues of G positive semidefinite d × d matrices; their union is one layer's.
@@ -41,14 +50,9 @@ class Spectrum:
         return np.where(self.resolved, self.values, np.where(self._possible, self.floor, 0.0))
 
     @property
-    def rank(self) -> int:
-        """The numerical rank: how many eigenvalues are resolved."""
-        return int(self.resolved.sum())
-
-    @property
-    def max_rank(self) -> int:
-        """The rank ceiling over all groups."""
-        return int(self.ceiling.sum())
+    def rank(self) -> Rank:
+        """How many eigenvalues are resolved, of how many that can be."""
+        return Rank(value=int(self.resolved.sum()), ceiling=int(self.ceiling.sum()), size=self.size)
 
     @property
     def size(self) -> int:

@@ -17,7 +17,7 @@ from condcli.analysis.condition import (
     condition_number,
     kronecker_condition_number,
 )
-from condcli.analysis.eigenvalues import Spectrum, spectrum_of
+from condcli.analysis.eigenvalues import Rank, Spectrum, spectrum_of
 from condcli.analysis.selection import selected_layers
 from condcli.errors import UsageError
 from condcli.stats import LayerStats, ProbeStats
@@ -35,19 +35,17 @@ class SpectrumRow:
 
     layer: str = field(metadata={"title": "layer"})
     kind: str = field(metadata={"title": "kind", "drop": 9})
-    rows: int = field(metadata={"title": "rows", "drop": 8})
-    d_in: int = field(metadata={"title": "d_in", "drop": 2})
-    d_out: int = field(metadata={"title": "d_out", "drop": 2})
+    rows: int = field(metadata={"title": "rows", "drop": 5})
+    d_in: int = field(metadata={"title": "d_in", "drop": 8})
+    d_out: int = field(metadata={"title": "d_out", "drop": 8})
     lambda_max_input: float = field(metadata={"title": "λ(Σx)"})
     lambda_max_grad: float = field(metadata={"title": "λ(Σ∇h)"})
     lambda_max: float = field(metadata={"title": "λ(F)"})
     kappa_input: Kappas = field(metadata={"title": "κ{}(Σx)", "drop": 1, "drop_step": 3})
     kappa_grad: Kappas = field(metadata={"title": "κ{}(Σ∇h)", "drop": 1, "drop_step": 3})
     kappa: Kappas = field(metadata={"title": "κ{}(F)", "drop": 1, "drop_step": 3})
-    rank_input: int = field(metadata={"title": "rk(Σx)", "drop": 5})
-    rank_ceiling_input: int = field(metadata={"title": "≤", "drop": 5})
-    rank_grad: int = field(metadata={"title": "rk(Σ∇h)", "drop": 5})
-    rank_ceiling_grad: int = field(metadata={"title": "≤", "drop": 5})
+    rank_input: Rank = field(metadata={"title": "rk(Σx)", "drop": 2})
+    rank_grad: Rank = field(metadata={"title": "rk(Σ∇h)", "drop": 2})
     effective_rank_input: float | None = field(metadata={"title": "eff(Σx)", "drop": 6})
     effective_rank_grad: float | None = field(metadata={"title": "eff(Σ∇h)", "drop": 6})
     profile_input: Profile = field(
@@ -144,9 +142,7 @@ def _row(
         kappa_grad={f"{p:g}": condition_number(grad, p) for p in percent},
         kappa={f"{p:g}": kronecker_condition_number(x, grad, p) for p in percent},
         rank_input=x.rank,
-        rank_ceiling_input=x.max_rank,
         rank_grad=grad.rank,
-        rank_ceiling_grad=grad.max_rank,
         effective_rank_input=x.effective_rank,
         effective_rank_grad=grad.effective_rank,
         profile_input=tuple(_profile(x)),

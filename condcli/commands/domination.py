@@ -59,6 +59,6 @@ def domination(
         row_type=analysis.DominationRow,
         rows=rows,
         provenance=stats.provenance,
-        legend={"–": "; ".join(["not measured", *reasons])},
+        legend={"–": ": ".join(["not measured", *reasons])},
     )
     show(report, form, sort=sort, fail_on=fail_on)

@@ -20,7 +20,7 @@ condcli spectrum stats.h5 --fail-on 'kappa_50>1e6'
 _LEGEND = {
     "∞": "singular: the rows and units seen do not allow the rank that this κ asks for",
     ">": "a lower bound: the eigenvalue is under the noise floor, d·eps·λ; "
-    "float64 probes have a lower one",
+    "with probe --dtype float64 the floor is lower",
     "–": "undefined: every eigenvalue is zero",
 }
 

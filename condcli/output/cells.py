@@ -9,6 +9,7 @@ from decimal import ROUND_FLOOR, Context
 from typing import Any
 
 from condcli.analysis.condition import ConditionNumber
+from condcli.analysis.eigenvalues import Rank
 from condcli.output.escaping import escaped
 from condcli.output.sparkline import sparkline
 
@@ -25,6 +26,8 @@ def text(value: Any, form: str = "") -> str:
         return escaped(value)
     if isinstance(value, ConditionNumber):
         return _condition_text(value)
+    if isinstance(value, Rank):
+        return f"{value.value}/{value.size}"
     if form == "sparkline":
         return sparkline(value)
     if form == "percent":
@@ -52,11 +55,11 @@ def plain(value: Any) -> Any:
 
 
 def flat(name: str, value: Any) -> dict[str, Any]:
-    """The value as CSV fields; a condition number takes two, the second for its lower bound."""
+    """The value as CSV fields: two for a condition number and its bound, a rank and its ceiling."""
     if isinstance(value, ConditionNumber):
         return {name: value.value, f"{name}_lower_bound": value.lower_bound}
-    if isinstance(value, tuple):
-        return {name: " ".join("" if item is None else f"{item:.3g}" for item in value)}
+    if isinstance(value, Rank):
+        return {name: value.value, f"{name}_ceiling": value.ceiling}
     return {name: escaped(value) if isinstance(value, str) else value}
 
 
@@ -64,6 +67,8 @@ def magnitude(value: Any) -> float | None:
     """The number to sort and compare by; a condition number's lower bound where that is all."""
     if isinstance(value, ConditionNumber):
         return value.lower_bound if value.value is None else value.value
+    if isinstance(value, Rank):
+        return value.value
     return float(value) if isinstance(value, int | float) else None
 
 

@@ -21,7 +21,8 @@ from condcli.output.columns import Column, column_named, columns_of
 
 _OPERATORS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 _NAMED = 10  # so many rows are named, the rest counted
-_GRAMMAR = re.compile(r"\s*(\w+)\s*(?:(>=|<=|>|<)\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*(%?)\s*)?")
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_GRAMMAR = re.compile(rf"\s*(\w+)\s*(?:(>=|<=|>|<)\s*({_NUMBER})\s*(%?)\s*)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

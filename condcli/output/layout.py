@@ -17,8 +17,9 @@ class Cells:
 
     title: str
     texts: Sequence[str]
-    cuttable: bool  # texts, such as names, that may be shortened
-    drop: int  # the higher, the sooner it is omitted; 0 is never
+    drop: int = 0  # the higher, the sooner it is omitted; 0 is never
+    cuttable: bool = False  # texts, such as names, that may be shortened
+    left: bool = False  # aligned
 
     @property
     def width(self) -> int:

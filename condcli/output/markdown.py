@@ -19,7 +19,10 @@ def to_markdown(report: Report) -> str:
     columns = columns_of(report.row_type, report.rows, shown_in="table")
     cells = [[text(c.value(row), c.format) for c in columns] for row in report.rows]
     numbers = [
-        text(c.value(row), c.format) for row in report.rows for c in columns if c.kind != "text"
+        text(c.value(row), c.format)
+        for row in report.rows
+        for c in columns
+        if c.kind in ("flag", "number")
     ]
     lines = []
     if report.provenance is not None:
@@ -27,7 +30,9 @@ def to_markdown(report: Report) -> str:
     if report.facts:
         lines += [*_items(report.facts), ""]
     lines.append(_line(column.title for column in columns))
-    lines.append("|" + "|".join(":--" if c.kind == "text" else "--:" for c in columns) + "|")
+    lines.append(
+        "|" + "|".join(":--" if c.kind in ("text", "drawing") else "--:" for c in columns) + "|"
+    )
     lines += [_line(row) for row in cells]
     remarks = notes(report.legend, numbers)
     lines += ["", *_items(remarks)] if remarks else []

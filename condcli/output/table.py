@@ -48,8 +48,9 @@ def _columns(report: Report) -> Iterator[Cells]:
         yield Cells(
             title=showable(column.title),
             texts=[showable(text(value, column.format)) for value in values],
-            cuttable=column.kind == "text",
             drop=column.drop,
+            cuttable=column.kind == "text",
+            left=column.kind in ("text", "drawing"),
         )
 
 
@@ -58,7 +59,7 @@ def _table(columns: list[Cells]) -> Table:
     for cells in columns:
         table.add_column(
             Text(cells.title),
-            justify="left" if cells.cuttable else "right",
+            justify="left" if cells.left else "right",
             no_wrap=True,
             overflow="crop",
         )
@@ -78,7 +79,7 @@ def _pairs(pairs: Mapping[str, str]) -> Table:
 def _remarks(report: Report, columns: list[Cells], kept: list[Cells]) -> dict[str, str]:
     """What the signs in the table mean, and what did not fit."""
     legend = {showable(sign)[:1]: meaning for sign, meaning in report.legend.items()}
-    remarks = notes(legend, [cell for cells in kept if not cells.cuttable for cell in cells.texts])
+    remarks = notes(legend, [cell for cells in kept if not cells.left for cell in cells.texts])
     hidden = len(columns) - len(kept)
     if hidden:
         remarks["+"] = f"{hidden} more columns in a wider terminal, or with --format json"

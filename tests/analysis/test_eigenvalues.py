@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from condcli.analysis.eigenvalues import Spectrum, spectrum_of
+from condcli.analysis.eigenvalues import Rank, Spectrum, spectrum_of
 from condcli.errors import InputError
 from tests.synthetic import diagonal
 
@@ -22,7 +22,7 @@ def test_eigenvalues_are_the_squared_singular_values_of_the_rows() -> None:
     found = spectrum(rows.T @ rows / 50, rows=50)
     expected = np.linalg.svd(rows, compute_uv=False) ** 2 / 50
     np.testing.assert_allclose(found.values, expected[None], rtol=1e-12)
-    assert (found.rank, found.max_rank, found.size) == (7, 7, 7)
+    assert found.rank == Rank(value=7, ceiling=7, size=7)
     assert found.largest == pytest.approx(expected[0])
 
 
@@ -43,27 +43,27 @@ def test_an_eigenvalue_under_the_floor_lies_between_zero_and_the_floor() -> None
     assert found.resolved.tolist() == [[True, True, False]]
     np.testing.assert_allclose(found.lower, [[1, 0.5, 0]])
     np.testing.assert_allclose(found.upper, [[1, 0.5, 3e-7]])
-    assert (found.rank, found.max_rank) == (2, 3)
+    assert found.rank == Rank(value=2, ceiling=3, size=3)
 
 
 def test_a_negative_eigenvalue_raises_the_floor_to_its_size() -> None:
     found = spectrum(diagonal(1.0, 1e-6, -1e-5), eps=1e-7)
     assert found.floor[0, 0] == pytest.approx(1e-5)
-    assert found.rank == 1
+    assert found.rank.value == 1
     assert (found.values >= 0).all()
 
 
 def test_the_rank_is_no_larger_than_the_number_of_rows() -> None:
     rows = np.random.default_rng(0).standard_normal((4, 9))
     found = spectrum(rows.T @ rows / 4, rows=4)
-    assert (found.rank, found.max_rank, found.size) == (4, 4, 9)
+    assert found.rank == Rank(value=4, ceiling=4, size=9)
     assert (found.upper[0, 4:] == 0).all()
 
 
 def test_units_that_are_always_zero_lower_the_rank_ceiling() -> None:
     moment = np.zeros((5, 5))
     moment[1:4, 1:4] = diagonal(3.0, 2.0, 1e-30)
-    assert spectrum(moment).max_rank == 3
+    assert spectrum(moment).rank.ceiling == 3
 
 
 @pytest.mark.parametrize("eps", [EPS, float(np.finfo(np.float32).eps)])
@@ -74,14 +74,14 @@ def test_the_gradients_of_a_softmax_head_have_rank_at_most_classes_less_one(eps:
     gradients = probabilities - np.eye(10)[rng.integers(0, 10, 500)]
     gradients = gradients.astype(np.float64 if eps == EPS else np.float32)
     found = spectrum(gradients.T @ gradients / 500, eps=eps)
-    assert (found.rank, found.max_rank) == (9, 9)
+    assert found.rank == Rank(value=9, ceiling=9, size=10)
 
 
 def test_units_that_do_not_sum_to_zero_keep_the_whole_ceiling() -> None:
     rows = np.random.default_rng(0).standard_normal((500, 300)).astype(np.float32)
     found = spectrum(rows.T @ rows / 500, eps=float(np.finfo(np.float32).eps))
-    assert found.max_rank == 300
-    assert spectrum(np.array([[2.0]])).max_rank == 1
+    assert found.rank.ceiling == 300
+    assert spectrum(np.array([[2.0]])).rank.ceiling == 1
 
 
 def test_scaling_scales_eigenvalues_and_floor() -> None:
@@ -107,7 +107,7 @@ def test_the_effective_rank_is_exp_of_the_entropy(
 
 def test_a_dead_layer_has_rank_zero_and_no_effective_rank() -> None:
     found = spectrum(np.zeros((3, 3)))
-    assert (found.largest, found.rank, found.max_rank) == (0.0, 0, 0)
+    assert (found.largest, found.rank) == (0.0, Rank(value=0, ceiling=0, size=3))
     assert found.effective_rank is None
 
 

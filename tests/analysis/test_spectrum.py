@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from condcli.analysis.eigenvalues import Rank
 from condcli.analysis.spectrum import eigenvalues, spectrum
 from condcli.errors import InputError, UsageError
 from tests.synthetic import diagonal, layer, stats
@@ -24,8 +25,8 @@ def test_a_row_holds_the_spectra_of_both_factors_and_of_their_product() -> None:
     assert row.kappa_grad["50"].value == pytest.approx(1)
     assert row.kappa["100"].value == pytest.approx(30)
     assert row.kappa["50"].value == pytest.approx(3 / 0.6)
-    assert (row.rank_input, row.rank_ceiling_input) == (3, 3)
-    assert (row.rank_grad, row.rank_ceiling_grad) == (2, 2)
+    assert row.rank_input == Rank(value=3, ceiling=3, size=3)
+    assert row.rank_grad == Rank(value=2, ceiling=2, size=2)
 
 
 def test_in_the_channels_view_gradients_are_scaled_by_positions_squared() -> None:
@@ -74,12 +75,12 @@ def test_float32_probes_have_the_higher_noise_floor() -> None:
 
 def test_the_input_rank_is_bounded_by_input_rows_and_the_gradients_by_rows() -> None:
     (row,) = spectrum(stats(layer("conv", X, GRAD, input_rows=2, rows=1)))
-    assert (row.rank_ceiling_input, row.rank_ceiling_grad) == (2, 1)
+    assert (row.rank_input.ceiling, row.rank_grad.ceiling) == (2, 1)
 
 
 def test_a_dead_layer_has_a_sensible_row() -> None:
     (row,) = spectrum(stats(layer("dead", np.zeros((3, 3)), np.zeros((2, 2)))))
-    assert (row.lambda_max, row.rank_input, row.effective_rank_input) == (0.0, 0, None)
+    assert (row.lambda_max, row.rank_input.value, row.effective_rank_input) == (0.0, 0, None)
     assert row.kappa["100"].value is None
     assert row.profile_input == (None, None, None)
 

@@ -1,0 +1,124 @@
+"""What the reading commands print is under review in golden/; renew with ``--update-golden``."""
+
+from __future__ import annotations
+
+import csv
+import inspect
+import json
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from condcli.analysis.domination import THRESHOLD
+from condcli.cli import run
+from condcli.commands.domination import domination
+
+TABLES = {
+    "spectrum-80.txt": (80, "spectrum stats.h5"),
+    "spectrum-130.txt": (130, "spectrum stats.h5"),
+    "spectrum-240.txt": (240, "spectrum stats.h5 --sort kappa_50"),
+    "spectrum-percent.txt": (100, "spectrum stats.h5 --percent 90 --layers f*"),
+    "spectrum.md": (80, "spectrum stats.h5 --format markdown"),
+    "spectrum.csv": (80, "spectrum stats.h5 --format csv"),
+    "eigenvalues.txt": (80, "spectrum stats.h5 --eigenvalues --layers head"),
+    "domination-80.txt": (80, "domination stats.h5"),
+    "domination-lr.txt": (120, "domination stats.h5 --lr 0.1 --threshold 0.1"),
+    "domination.json": (80, "domination stats.h5 --format json"),
+    "neurons-80.txt": (80, "neurons stats.h5"),
+    "neurons.csv": (80, "neurons stats.h5 --format csv --sort dying_share"),
+    "inspect-80.txt": (80, "inspect stats.h5"),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_output_is_as_reviewed(
+    name: str,
+    file: Path,
+    golden: Callable[[str, str], None],
+    monkeypatch: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    columns, command = TABLES[name]
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert run(command.split()) == 0
+    printed = capsys.readouterr()
+    golden(name, printed.out)
+    assert printed.err == ""
+    assert "\x1b" not in printed.out
+
+
+@pytest.mark.parametrize("command", ["spectrum", "domination", "neurons", "inspect"])
+def test_every_reading_command_has_all_formats(
+    command: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lengths = []
+    for form in ("json", "csv", "markdown"):
+        assert run([command, str(file), "--format", form]) == 0
+        out = capsys.readouterr().out
+        if form == "json":
+            found = json.loads(out)
+            assert (found["command"], found["file"]) == (command, "stats.h5")
+            lengths.append(len(found["rows"]))
+        elif form == "csv":
+            lengths.append(len(list(csv.reader(StringIO(out)))) - 1)
+        else:
+            lengths.append(sum(line.startswith("| ") for line in out.splitlines()) - 1)
+    assert lengths[0] > 0
+    assert len(set(lengths)) == 1
+
+
+def test_inspect_reads_every_part_of_the_file(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = bytearray(file.read_bytes())
+    place = whole.find(b"saturated_count")
+    assert place > 0
+    import h5py
+
+    with h5py.File(file, "r+") as damaged:
+        damaged["activations/gate/saturated_count"][0] = 99
+    assert run(["inspect", str(file)]) == 3
+    assert "stats.h5: the statistics file is truncated or damaged at 'gate'" in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("domination --fail-on dominated --threshold 0.1", "dominated holds for 4 of 4 rows: fc1"),
+        ("neurons --fail-on dying>10%", "dying>10% holds for 1 of 4 rows: relu1"),
+        ("neurons --fail-on full>0 --fail-on units>9", "full>0 holds for 1 of 4 rows: relu1"),
+        ("spectrum --fail-on kappa>1e6", "kappa>1e6 holds for 2 of 4 rows: fc1, head"),
+    ],
+)
+def test_a_gate_that_holds_names_the_rows_and_exits_1(
+    command: str, line: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, *options = command.split()
+    assert run([name, str(file), *options]) == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"condcli: {line}")
+    assert printed.err.count("\n") == 1
+    assert printed.out.startswith("net.pt")
+
+
+def test_a_gate_that_does_not_hold_exits_0(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["neurons", str(file), "--fail-on", "dying>50%"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_quiet_leaves_the_results_and_the_exit_code(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["--quiet", "neurons", str(file), "--fail-on", "full>0"]) == 1
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert printed.out.startswith("net.pt")
+
+
+def test_the_command_and_the_analysis_have_one_default_threshold() -> None:
+    assert inspect.signature(domination).parameters["threshold"].default == THRESHOLD

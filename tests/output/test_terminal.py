@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import io
+import sys
+from typing import Any
+
+import pytest
+
+from condcli.output import terminal
+from condcli.output.terminal import be_quiet, complain, notice, showable, width
+
+
+def test_signs_become_letters_where_stdout_cannot_show_them(monkeypatch: Any) -> None:
+    assert showable("λ(Σ∇h) ∞ █▁ é") == "λ(Σ∇h) ∞ █▁ é"
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    assert showable("λ(Σ∇h) ∞ █▁ é") == "l(Sdh) inf 81 \\xe9"
+
+
+def test_quiet_silences_notices_and_not_complaints(
+    monkeypatch: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(terminal, "_quiet", False)
+    notice("one")
+    be_quiet(True)
+    notice("two")
+    complain("three\x1b[0m")
+    assert capsys.readouterr().err == "condcli: one\ncondcli: three\\x1b[0m\n"
+
+
+@pytest.mark.parametrize(("columns", "expected"), [("120", 120), ("", 80), ("0", 80)])
+def test_the_width_is_that_of_columns_else_80(
+    monkeypatch: Any, columns: str, expected: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setattr(sys, "__stdout__", io.StringIO())
+    assert width() == expected
