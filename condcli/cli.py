@@ -55,8 +55,7 @@ def condcli(
 
     Probe a checkpoint once; the other commands answer from the statistics file alone.
     """
-    if quiet:
-        be_quiet()
+    be_quiet(quiet)
     if context.invoked_subcommand is None:
         print(context.get_help())
         raise typer.Exit(2)

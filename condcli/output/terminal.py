@@ -29,10 +29,10 @@ _ASCII = str.maketrans(
 _quiet = False
 
 
-def be_quiet() -> None:
-    """Say nothing more on stderr but errors."""
+def be_quiet(wanted: bool) -> None:
+    """Whether from now on nothing but errors is said on stderr."""
     global _quiet
-    _quiet = True
+    _quiet = wanted
 
 
 def is_quiet() -> bool:
