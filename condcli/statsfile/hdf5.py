@@ -29,8 +29,13 @@ def child_dataset(group: Any, name: str) -> Any:
 
 
 def attributes(item: Any) -> dict[str, Attribute]:
-    """All attributes of a group or dataset as plain Python values."""
-    return {name: _plain(value) for name, value in item.attrs.items()}
+    """All attributes of a group or dataset as plain Python values.
+
+    Through the low-level interface: `item.attrs` takes half of the time to read a file.
+    """
+    names: list[bytes] = []
+    h5py.h5a.iterate(item.id, names.append)
+    return {name.decode(): _attribute(item, name) for name in names}
 
 
 def plain_array(dataset: Any, *, dtypes: tuple[str, ...], shape: tuple[int, ...] | None) -> Array:
@@ -59,5 +64,9 @@ def _child(group: Any, name: str, kind: type) -> Any:
     return child
 
 
-def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+def _attribute(item: Any, name: bytes) -> Any:
+    attribute = h5py.h5a.open(item.id, name)
+    array = np.empty(attribute.shape, attribute.dtype)
+    attribute.read(array)
+    value = array.tolist()
+    return value.decode() if isinstance(value, bytes) else value

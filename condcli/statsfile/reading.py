@@ -89,7 +89,7 @@ class _Records(Mapping[str, Record], Generic[Record]):
 def _read_record(group: Any, kind: type[Record], name: str, digest: str) -> Record:
     values = attributes(group)
     datasets = {key: child_dataset(group, key) for key in group}
-    digests = {key: dataset.attrs[schema.DIGEST] for key, dataset in datasets.items()}
+    digests = {key: str(attributes(item)[schema.DIGEST]) for key, item in datasets.items()}
     if schema.digest_of_group(values, digests.items()) != digest:
         raise ValueError("checksum of the attributes")
 

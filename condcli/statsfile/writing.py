@@ -97,7 +97,7 @@ def _image(stats: ProbeStats) -> BytesIO:
         for section in ("layers", "activations", "skipped"):
             group = file.create_group(section, track_order=True)
             members += _write_records(group, getattr(stats, section), stats.provenance.dtype)
-        file.attrs.update(attributes)
+        _set_attributes(file, attributes)
         file.attrs[schema.DIGEST] = schema.digest_of_group(attributes, members)
         file.attrs[schema.COMPLETE] = 1
     return image
@@ -114,9 +114,14 @@ def _write_records(section: Any, records: Mapping[str, Any], dtype: str) -> list
         for key, array in arrays.items():
             group.create_dataset(key, data=array).attrs[schema.DIGEST] = digests[key]
         digest = schema.digest_of_group(attributes, digests.items())
-        group.attrs.update(attributes | {schema.DIGEST: digest})
+        _set_attributes(group, attributes | {schema.DIGEST: digest})
         members.append((group.name, digest))
     return members
+
+
+def _set_attributes(item: Any, attributes: Mapping[str, schema.Attribute]) -> None:
+    for name, value in attributes.items():
+        item.attrs[name] = np.array(value, dtype="<i8") if isinstance(value, list) else value
 
 
 def _stored(array: schema.Array, dtype: str) -> schema.Array:

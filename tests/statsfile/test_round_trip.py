@@ -136,3 +136,10 @@ def test_the_same_statistics_give_the_same_bytes(tmp_path: Path) -> None:
 def test_a_nan_loss_is_kept(tmp_path: Path) -> None:
     write(stats(loss=float("nan")), tmp_path / "stats.h5")
     assert np.isnan(read(tmp_path / "stats.h5").provenance.loss)
+
+
+def test_a_layer_without_a_kernel_has_an_empty_list_of_integers(tmp_path: Path) -> None:
+    write(stats(layer("fc", kernel_size=())), tmp_path / "stats.h5")
+    with h5py.File(tmp_path / "stats.h5") as file:
+        stored = file["layers/fc"].attrs["kernel_size"]
+    assert (stored.shape, stored.dtype) == ((0,), np.int64)
