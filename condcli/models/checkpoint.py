@@ -71,7 +71,7 @@ def read_checkpoint(path: Path, *, trust: bool = False) -> Checkpoint:
         step=_step(top),
         data=_text(top, "data"),
         normalize=_text(top, "normalize"),
-        notes=tuple(_notes(found, prefix, ran_code)),
+        notes=tuple(_notes(found, prefix, ran_code, described="arch" in top)),
     )
 
 
@@ -132,10 +132,10 @@ def _checked(
     return tensors, prefix, None
 
 
-def _notes(found: Found, prefix: str, ran_code: bool) -> Iterator[str]:
+def _notes(found: Found, prefix: str, ran_code: bool, *, described: bool) -> Iterator[str]:
     if ran_code:
         yield "its pickled code was run (--trust)"
-    if found.place:
+    if found.place and not described:
         left = f" (there are also {', '.join(found.others)})" if found.others else ""
         yield f"weights from {'.'.join(found.place)}{left}"
     if prefix:

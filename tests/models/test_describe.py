@@ -33,7 +33,6 @@ def test_a_self_describing_checkpoint_tells_its_facts(file):
         "parameters": str(sum(parameter.numel() for parameter in network.parameters())),
         "dtype": "float32",
         "architecture": "mlp(depth=2), by its own word",
-        "notes": "weights from state_dict",
     }
 
 
