@@ -1,0 +1,83 @@
+"""What only looks like the usual case: equal sizes, an outer autocast, inference tensors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from condcli.api import probe
+from condcli.errors import InputError
+
+N = 5
+LABELS = torch.arange(N) % 3
+
+
+class Positions(nn.Module):
+    """A layer that sees five positions, whatever the number of examples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places = nn.Parameter(torch.randn(N, 4))
+        self.place = nn.Linear(4, 6)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.tanh(x + self.place(self.places).mean(0)))
+
+
+class TimeFirst(nn.Module):
+    """A layer that sees (time, example, feature), with as many steps as examples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.step = nn.Linear(6, 4)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.step(x.transpose(0, 1))).sum(0))
+
+
+@pytest.mark.parametrize(
+    ("network", "layer", "shape"), [(Positions, "place", (6,)), (TimeFirst, "step", (N, 6))]
+)
+def test_a_size_equal_to_the_examples_is_not_taken_for_them(
+    network: type[nn.Module], layer: str, shape: tuple[int, ...]
+) -> None:
+    torch.manual_seed(0)
+    data = (torch.randn(N, *shape), LABELS)
+    layers = probe(network(), data, dtype="float64", per_example="all").layers
+    assert layers[layer].weight_grad_moment_lambda_max is None
+    assert layers[layer].weight_grad_moment_note
+    assert layers["head"].weight_grad_moment_lambda_max is not None
+
+
+def test_an_outer_autocast_changes_nothing() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+    data = (torch.randn(N, 6), LABELS)
+    expected = probe(model, data).layers["2"]
+    with torch.autocast("cpu", torch.bfloat16):
+        measured = probe(model, data).layers["2"]
+    assert np.array_equal(measured.input_moment, expected.input_moment)
+
+
+def test_a_model_of_inference_tensors_is_refused() -> None:
+    with torch.inference_mode():
+        model = nn.Linear(6, 3)
+    with pytest.raises(InputError, match="inference"):
+        probe(model, (torch.randn(N, 6), LABELS))
+
+
+def test_units_follow_the_latest_linear_map_of_their_shape() -> None:
+    """Linear and conv1d outputs of one shape, (N, 4, 4): channels first after the convolution."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Linear(4, 4), nn.Conv1d(4, 4, 1), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3)
+    )
+    with torch.no_grad():
+        model[1].weight.zero_()
+        model[1].bias.copy_(torch.tensor([1.0, -1, 1, -1]))
+    counts = probe(model, (torch.randn(N, 4, 4), LABELS)).activations["2"]
+    assert counts.active_count.tolist() == [4 * N, 0, 4 * N, 0]
