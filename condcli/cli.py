@@ -106,7 +106,10 @@ def _reported(error: Exception) -> int:
         code, line = 5, "memory is too short; pass a smaller --batch-size or fewer --layers"
     elif isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
-        code, line = 5, f"{where}{error.strerror}; free or unlock what is missing and try again"
+        code, line = (
+            5,
+            f"{where}{error.strerror}; make room or give permission, or choose another place",
+        )
     else:
         what = f"{type(error).__name__}: {error}"[:300]
         code, line = 70, f"a bug in condcli ({what}); run condcli --debug … and report what it says"

@@ -11,7 +11,7 @@ import numpy as np
 
 from condcli.stats import FloatArray, IntArray
 
-_FEW = 4096  # so many products left are simply sorted
+_FEW = 1024  # so many products left are simply sorted
 _SMALLEST = float(np.nextafter(0, 1))
 
 

@@ -11,7 +11,6 @@ from condcli.output.escaping import escaped
 from condcli.output.headline import headline
 from condcli.output.notes import notes
 from condcli.output.report import Report
-from condcli.output.terminal import showable
 
 
 def to_markdown(report: Report) -> str:
@@ -36,7 +35,7 @@ def to_markdown(report: Report) -> str:
     lines += [_line(row) for row in cells]
     remarks = notes(report.legend, numbers)
     lines += ["", *_items(remarks)] if remarks else []
-    return showable("\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
 def _items(pairs: Mapping[str, str]) -> list[str]:

@@ -82,5 +82,6 @@ def _remarks(report: Report, columns: list[Cells], kept: list[Cells]) -> dict[st
     remarks = notes(legend, [cell for cells in kept if not cells.left for cell in cells.texts])
     hidden = len(columns) - len(kept)
     if hidden:
-        remarks["+"] = f"{hidden} more columns in a wider terminal, or with --format json"
+        columns_hidden = "1 more column" if hidden == 1 else f"{hidden} more columns"
+        remarks["+"] = f"{columns_hidden} in a wider terminal, or with --format json"
     return remarks

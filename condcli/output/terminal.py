@@ -57,7 +57,7 @@ def emit(text: str) -> None:
     A reader that has gone, as in `condcli … | head`, is no error: the rest is thrown away.
     """
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(showable(text))
         sys.stdout.flush()
     except BrokenPipeError:
         discard_stdout()

@@ -33,7 +33,7 @@ def all_products(a: Any, b: Any) -> Any:
     return -np.sort(-(a[:, :, None] * b[:, None, :]).ravel())
 
 
-@pytest.mark.parametrize("few", [0, 3, 4096])
+@pytest.mark.parametrize("few", [0, 3, 1024])
 @settings(deadline=None, max_examples=100)
 @given(factors=factors(), data=st.data())
 def test_the_order_statistic_is_that_of_sorting_all_products(

@@ -7,13 +7,20 @@ from typing import Any
 import pytest
 
 from condcli.output import terminal
-from condcli.output.terminal import be_quiet, complain, notice, showable, width
+from condcli.output.terminal import be_quiet, complain, emit, notice, showable, width
 
 
 def test_signs_become_letters_where_stdout_cannot_show_them(monkeypatch: Any) -> None:
     assert showable("λ(Σ∇h) ∞ █▁ é") == "λ(Σ∇h) ∞ █▁ é"
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
     assert showable("λ(Σ∇h) ∞ █▁ é") == "l(Sdh) inf 81 \\xe9"
+
+
+def test_a_result_is_written_in_the_letters_that_stdout_has(monkeypatch: Any) -> None:
+    target = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(target, encoding="ascii"))
+    emit("layer,κ\né,∞\n")
+    assert target.getvalue() == b"layer,k\n\\xe9,inf\n"
 
 
 def test_quiet_silences_notices_and_not_complaints(
