@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from types import FrameType
 from typing import Annotated, Any, NoReturn
@@ -90,31 +91,27 @@ def run(arguments: Sequence[str]) -> int:
         return 130
     except Exception as error:
         if debug:
-            raise
-        return _reported(error)
+            traceback.print_exc()
+        code, line = _explained(error)
+        complain("error: " + " ".join(line.split()))
+        return code
     return 0
 
 
-def _reported(error: Exception) -> int:
-    """Say what is wrong in one line; the exit code."""
+def _explained(error: Exception) -> tuple[int, str]:
+    """The exit code, and what is wrong and what to do about it."""
     if isinstance(error, CondcliError):
-        code, line = error.exit_code, str(error)
-    elif isinstance(error, _UsageError):
+        return error.exit_code, str(error)
+    if isinstance(error, _UsageError):
         path = error.ctx.command_path if error.ctx else "condcli"
-        code, line = 2, f"{error.format_message().rstrip('.')}; see {path} --help"
-    elif _is_out_of_memory(error):
-        code, line = 5, "memory is too short; pass a smaller --batch-size or fewer --layers"
-    elif isinstance(error, OSError) and error.strerror:
+        return 2, f"{error.format_message().rstrip('.')}; see {path} --help"
+    if _is_out_of_memory(error):
+        return 5, "memory is too short; pass a smaller --batch-size or fewer --layers"
+    if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
-        code, line = (
-            5,
-            f"{where}{error.strerror}; make room or give permission, or choose another place",
-        )
-    else:
-        what = f"{type(error).__name__}: {error}"[:300]
-        code, line = 70, f"a bug in condcli ({what}); run condcli --debug … and report what it says"
-    complain("error: " + " ".join(line.split()))
-    return code
+        return 5, f"{where}{error.strerror}; make room or give permission, or choose another place"
+    what = f"{type(error).__name__}: {error}"[:300]
+    return 70, f"a bug in condcli ({what}); run condcli --debug … and report what it says"
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -134,10 +134,15 @@ def test_each_kind_of_error_has_its_exit_code(
     assert fails(capsys, ["spectrum", str(file)], code).startswith(line)
 
 
-def test_debug_shows_the_traceback_of_a_bug(file: Path, monkeypatch: Any) -> None:
+def test_debug_adds_the_traceback_and_keeps_the_exit_code(
+    file: Path, monkeypatch: Any, capsys: Any
+) -> None:
     monkeypatch.setattr(statsfile, "read", lambda path: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        run(["--debug", "spectrum", str(file)])
+    assert run(["--debug", "spectrum", str(file)]) == 70
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("Traceback (most recent call last):")
+    assert printed.err.splitlines()[-1].startswith("condcli: error: a bug in condcli (ZeroDivision")
 
 
 def test_ctrl_c_exits_130(file: Path, monkeypatch: Any, capsys: Any) -> None:
