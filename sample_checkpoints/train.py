@@ -58,7 +58,7 @@ def mlp5(*, rate: float = 0.1, dominated: tuple[str, ...] = (), **more: object) 
 def resnet110(arch: str, *, steps: int) -> Recipe:
     """Stopped early, for the last layer is spoilt in the first steps.
 
-    This is the paper's SGD at twice its rate: at 0.1, so narrow a network fails from some seeds only.
+    The paper's SGD at twice its rate: at 0.1, so narrow a network fails from some seeds only.
     """
     return Recipe(
         arch=arch, arch_args=RESNET110, steps=steps, rate=0.2, momentum=0.9, weight_decay=1e-4
