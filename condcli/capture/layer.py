@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from condcli.capture.linear_maps import Call
-from condcli.capture.moments import Moment
+from condcli.capture.moments import Moment, scaled
 from condcli.capture.per_example import NO_EXAMPLE_AXIS, ExampleGradients
 from condcli.capture.weights import Use
 from condcli.errors import InputError
@@ -46,19 +46,24 @@ class LayerCapture:
     def see_input(self, call: Call) -> None:
         """Take in the input of one call."""
         self.calls += 1
-        for rows in call.map.input_rows(call.x.detach(), self._view):
-            self.inputs.add(rows)
+        x, power = scaled(call.x.detach())
+        for rows in call.map.input_rows(x, self._view):
+            self.inputs.add(rows, power)
 
     @torch.no_grad()
     def see_grad(self, call: Call, grad: Tensor, examples: int) -> None:
         """Take in δ of one call, (…, d_out) or (N, C_out, …)."""
         self.calls_with_grad += 1
-        rows = call.map.output_rows(grad)
-        self.grads.add(rows)
-        only_call = self.calls == self._calls_before + 1
-        self._example_gradients.add(
-            call.map, call.x.detach(), rows, examples=examples, only_call=only_call
-        )
+        small, power = scaled(grad)
+        self.grads.add(call.map.output_rows(small), power)
+        if not self._example_gradients.note:
+            self._example_gradients.add(
+                call.map,
+                call.x.detach(),
+                call.map.output_rows(grad),
+                examples=examples,
+                only_call=self.calls == self._calls_before + 1,
+            )
 
     def end_pass(self) -> None:
         """One batch went forward and backward."""

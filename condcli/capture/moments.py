@@ -19,13 +19,12 @@ class Moment:
         self._outer: Tensor | None = None
 
     @torch.no_grad()
-    def add(self, rows: Tensor) -> None:
-        """Take in rows of shape (G, n, d)."""
+    def add(self, rows: Tensor, power: Tensor) -> None:
+        """Take in rows of shape (G, n, d), over ``power`` as ``scaled`` returns them."""
         self.rows += rows.shape[1]
-        for piece in rows.detach().split(PIECE_ROWS, dim=1):
-            wide = sum_dtype(piece)
-            total = piece.sum(1).to(wide)
-            outer = (piece.transpose(1, 2) @ piece).to(wide)
+        for piece in rows.split(PIECE_ROWS, dim=1):
+            total = piece.sum(1).to(power.dtype) * power
+            outer = (piece.transpose(1, 2) @ piece).to(power.dtype) * power**2
             if self._sum is None or self._outer is None:
                 self._sum, self._outer = total, outer
             else:
@@ -43,6 +42,20 @@ class Moment:
         outer = self._outer.cpu().double() / self.rows
         outer = (outer + outer.transpose(1, 2)) / 2
         return outer[0] if outer.shape[0] == 1 else outer
+
+
+def scaled(tensor: Tensor) -> tuple[Tensor, Tensor]:
+    """The tensor over a power of two that brings its largest entry to 1/2 … 1, and that power.
+
+    Gradients of a deep network go below 1e-19, where float32 products vanish. A power of two
+    rounds nothing, and as a tensor it makes no device wait.
+    """
+    if not tensor.numel():
+        return tensor, torch.ones((), dtype=sum_dtype(tensor), device=tensor.device)
+    low, high = torch.aminmax(tensor)
+    _, exponent = torch.frexp(torch.maximum(-low, high))
+    exponent = exponent.clamp(-126, 126).to(sum_dtype(tensor))  # the powers that float32 has
+    return tensor * torch.exp2(-exponent).to(tensor.dtype), torch.exp2(exponent)
 
 
 def sum_dtype(tensor: Tensor) -> torch.dtype:

@@ -18,6 +18,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
 from condcli.capture.linear_maps import LinearMap
+from condcli.capture.moments import scaled
 from condcli.stats import FloatArray
 
 Product = Callable[[Tensor], Tensor]
@@ -37,9 +38,7 @@ class ExampleGradients:
     def add(
         self, linear_map: LinearMap, x: Tensor, grads: Tensor, *, examples: int, only_call: bool
     ) -> None:
-        """Take in the input of one call, and its rows of δ, (G, rows, d_out/G)."""
-        if self.note:
-            return
+        """Take in one call's input and rows of δ, (G, rows, d_out/G); only while there is no note."""
         one_row = linear_map.kernel == () and grads.shape[1] == examples and only_call
         if not one_row and not self._all:
             return self.give_up(MANY_ROWS)
@@ -91,8 +90,10 @@ class GradientFactors:
 
     def lambda_max(self) -> float:
         """The largest eigenvalue over all batches."""
-        x, delta = torch.cat(self._inputs), torch.cat(self._grads)
-        return _largest(len(x), x, lambda v: ((x @ (x.T @ (v[:, None] * delta))) * delta).sum(1))
+        x, x_power = scaled(torch.cat(self._inputs))
+        delta, delta_power = scaled(torch.cat(self._grads))
+        value = _largest(len(x), x, lambda v: ((x @ (x.T @ (v[:, None] * delta))) * delta).sum(1))
+        return value * float(x_power * delta_power) ** 2
 
 
 class Gradients:
@@ -116,14 +117,15 @@ class Gradients:
 
     def lambda_max(self) -> float:
         """The largest eigenvalue over all batches."""
-        batches = self._batches
+        power = max(float(scaled(batch)[1]) for batch in self._batches)
+        batches = [batch / power for batch in self._batches]
 
         def product(v: Tensor) -> Tensor:
             parts = v.split([len(batch) for batch in batches])
             total = torch.stack([b.T @ part for b, part in zip(batches, parts, strict=True)]).sum(0)
             return torch.cat([batch @ total for batch in batches])
 
-        return _largest(sum(map(len, batches)), batches[0], product)
+        return _largest(sum(map(len, batches)), batches[0], product) * power**2
 
 
 def _largest(examples: int, like: Tensor, product: Product) -> float:
