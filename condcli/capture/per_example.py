@@ -38,7 +38,7 @@ class ExampleGradients:
     def add(
         self, linear_map: LinearMap, x: Tensor, grads: Tensor, *, examples: int, only_call: bool
     ) -> None:
-        """Take in one call's input and rows of δ, (G, rows, d_out/G); only while there is no note."""
+        """Take in one call's input and rows of δ, (G, rows, d_out/G); only without a note."""
         one_row = linear_map.kernel == () and grads.shape[1] == examples and only_call
         if not one_row and not self._all:
             return self.give_up(MANY_ROWS)
