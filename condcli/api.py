@@ -71,6 +71,8 @@ def probe(
     subject = _subject(model)
     probe_set = _probe_set(data, samples=samples, seed=seed)
     target, precision = _device(device), getattr(torch, dtype)
+    if target.type == "mps" and dtype == "float64":
+        raise UsageError("mps has no float64", "pass --dtype float32, or --device cpu")
     x, y = _first_batch(probe_set)
     rehearsal = rehearse(subject.module, x, dtype=precision, device=target, source=probe_set.source)
     largest_batch = len(x) if len(x) > 1 else min(batch_size, probe_set.examples)

@@ -76,7 +76,7 @@ def read_checkpoint(path: Path, *, trust: bool = False) -> Checkpoint:
 
 
 def write_checkpoint(
-    path: Path,
+    path: str | Path,
     module_state: Mapping[str, Tensor],
     *,
     arch: str,
@@ -86,6 +86,7 @@ def write_checkpoint(
     normalize: str | None = None,
 ) -> None:
     """Writes a self-describing checkpoint, whole or not at all: a dict that torch.load reads."""
+    path = Path(path)
     described: dict[str, object] = {
         "arch": arch,
         "arch_args": dict(arch_args),

@@ -25,5 +25,5 @@ def headline(provenance: Provenance) -> str:
     if provenance.step is not None:
         parts.insert(1, f"step {provenance.step}")
     if provenance.accuracy is not None:
-        parts.append(f"accuracy {100 * provenance.accuracy:.1f} %")
+        parts.append(f"accuracy {100 * provenance.accuracy:.2f} %")
     return escaped(" · ".join(parts))
