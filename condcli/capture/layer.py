@@ -10,7 +10,6 @@ from condcli.capture.linear_maps import Call
 from condcli.capture.moments import Moment, scaled
 from condcli.capture.per_example import NO_EXAMPLE_AXIS, ExampleGradients
 from condcli.capture.weights import Use
-from condcli.errors import InputError
 from condcli.stats import FloatArray, LayerStats
 
 
@@ -84,17 +83,12 @@ class LayerCapture:
     def stats(self, *, examples: int, terms: int, other_use: str = "") -> LayerStats:
         """The finished statistics, once the parameter's ``grad`` is that of the summed loss.
 
-        ``other_use`` names a function that used the weight and was not captured. Raises InputError
-        when something is not finite.
+        ``other_use`` names a function that used the weight and was not captured.
         """
         parameter = self.use.block.parameter
         grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         weight = self.use.weight(parameter.detach()).cpu().double()
         weight_grad = self.use.weight(grad).cpu().double() / terms
-        input_moment, grad_moment = self.inputs.second(), self.grads.second()
-        self._require_finite(
-            inputs=input_moment, gradients=grad_moment, weight_gradients=weight_grad
-        )
         if other_use:
             self._example_gradients.give_up(f"its weight is also used by {other_use}")
         lambda_max = self._example_gradients.lambda_max()
@@ -113,9 +107,9 @@ class LayerCapture:
             positions=self.grads.rows / terms,
             bias=self.bias,
             weight_shape=tuple(weight.shape),
-            input_moment=input_moment.numpy(),
+            input_moment=self.inputs.second().numpy(),
             input_mean=input_mean,
-            grad_moment=grad_moment.numpy(),
+            grad_moment=self.grads.second().numpy(),
             grad_mean=grad_mean,
             weight_singular_values=self._singular_values(weight),
             weight_grad_singular_values=self._singular_values(weight_grad),
@@ -125,14 +119,6 @@ class LayerCapture:
             weight_grad_moment_lambda_max=lambda_max and lambda_max * (examples / terms) ** 2,
             weight_grad_moment_note=self._example_gradients.note,
         )
-
-    def _require_finite(self, **found: Tensor) -> None:
-        for what, tensor in found.items():
-            if not tensor.isfinite().all():
-                raise InputError(
-                    f"layer {self.use.block.name}: its {what.replace('_', ' ')} are not finite",
-                    "check the checkpoint and the scale of the input, or try --dtype float64",
-                )
 
     def _singular_values(self, weight: Tensor) -> FloatArray:
         """Descending, the groups' pooled."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from condcli.capture import losses
+from condcli.capture.layer import LayerCapture
 from condcli.capture.memory import peak_memory
 from condcli.capture.mode import Capture
 from condcli.capture.rehearsal import network_errors
@@ -89,6 +90,7 @@ def measure(
         peak = peak_memory(device)
         missing = {name: why for name, layer in capture.layers.items() if (why := layer.missing())}
         complete = [layer for name, layer in capture.layers.items() if name not in missing]
+        _require_finite(complete)
         stats = [
             layer.stats(
                 examples=totals.examples,
@@ -132,6 +134,20 @@ def _float(tensor: Tensor, dtype: torch.dtype) -> torch.dtype:
 
 def _matches(name: str, globs: tuple[str, ...]) -> bool:
     return any(fnmatchcase(name, glob) for glob in globs)
+
+
+def _require_finite(layers: Sequence[LayerCapture]) -> None:
+    """Raise InputError naming the layer where NaN or infinity came up first in the pass."""
+    checks: list[tuple[LayerCapture, str, Tensor]]
+    checks = [(layer, "weights", layer.use.block.parameter) for layer in layers]
+    checks += [(layer, "inputs", layer.inputs.second()) for layer in layers]
+    checks += [(layer, "gradients", layer.grads.second()) for layer in reversed(layers)]
+    for layer, what, tensor in checks:
+        if not tensor.isfinite().all():
+            raise InputError(
+                f"layer {layer.use.block.name}: its {what} are not finite",
+                "check the checkpoint and the scale of the input, or try --dtype float64",
+            )
 
 
 def _skipped(

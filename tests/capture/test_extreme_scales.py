@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from condcli.api import probe
+from condcli.errors import InputError
 
 from .reference import measure
 
@@ -40,3 +43,23 @@ def test_moments_at_any_scale_are_those_of_the_rows(scale: float) -> None:
     assert layer.weight_grad_moment_lambda_max == pytest.approx(
         truth.weight_grad_moment_lambda_max, rel=1e-4
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "message"),
+    [
+        ("fc2", float("nan"), "fc2: its weights"),
+        ("fc1", 1e38, "fc2: its inputs"),
+        ("fc3", 1e38, "fc2: its gradients"),
+    ],
+)
+def test_numbers_that_are_not_finite_name_where_they_came_up(
+    name: str, scale: float, message: str
+) -> None:
+    torch.manual_seed(0)
+    layers = {f"fc{i}": nn.Linear(6, 6, bias=False) for i in (1, 2, 3)}
+    layers["fc2"].weight.data *= 1e6 if name == "fc3" else 1
+    layers[name].weight.data *= scale
+    x = torch.randn(7, 6) * (1e-38 if name == "fc3" else 100)
+    with pytest.raises(InputError, match=message):
+        probe(nn.Sequential(OrderedDict(layers)), (x, torch.randn(7, 6)), dtype="float32")

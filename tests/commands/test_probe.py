@@ -197,8 +197,9 @@ def test_activations_that_overflow_name_the_first_layer(
     condcli_run: Callable[..., Run], tmp_path: Path
 ) -> None:
     state = ZOO["mlp"](**ARGS).state_dict()
-    first, second = [name for name in state if name.endswith("weight")][:2]
-    state[first] *= 1e30
+    first, second, third = [name for name in state if name.endswith("weight")]
+    state[first] *= 1e25
+    state[second] *= 1e25
     write_checkpoint(tmp_path / "big.pt", state, arch="mlp", arch_args=ARGS)
     result = condcli_run("probe", "big.pt", "--data", "digits", "--samples", 50)
-    assert_refused(result, 3, second.removesuffix(".weight"), "not finite")
+    assert_refused(result, 3, third.removesuffix(".weight"), "inputs", "not finite")
