@@ -14,7 +14,7 @@ import typer
 
 from condcli import __version__
 from condcli.commands import domination, inspect, neurons, probe, spectrum
-from condcli.errors import CondcliError
+from condcli.errors import CondcliError, Terminated, is_out_of_memory
 from condcli.output.terminal import be_quiet, complain, discard_stdout
 
 app = typer.Typer(
@@ -83,13 +83,14 @@ def run(arguments: Sequence[str]) -> int:
         return leaving.exit_code
     except BrokenPipeError:
         discard_stdout()
-    except SystemExit as leaving:
-        if not isinstance(leaving.__context__, BrokenPipeError):  # Rich's way to say the same
-            raise
     except KeyboardInterrupt:
         complain("interrupted")
         return 130
-    except Exception as error:
+    except Terminated:
+        return 128 + signal.SIGTERM
+    except (Exception, SystemExit) as error:
+        if isinstance(error.__context__, BrokenPipeError) and isinstance(error, SystemExit):
+            return 0  # Rich's way to say that the reader has gone
         if debug:
             traceback.print_exc()
         code, line = _explained(error)
@@ -98,15 +99,15 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _explained(error: Exception) -> tuple[int, str]:
+def _explained(error: BaseException) -> tuple[int, str]:
     """The exit code, and what is wrong and what to do about it."""
     if isinstance(error, CondcliError):
         return error.exit_code, str(error)
     if isinstance(error, _UsageError):
         path = error.ctx.command_path if error.ctx else "condcli"
         return 2, f"{error.format_message().rstrip('.')}; see {path} --help"
-    if _is_out_of_memory(error):
-        return 5, "memory is too short; pass a smaller --batch-size or fewer --layers"
+    if is_out_of_memory(error):
+        return 5, "memory is too short; pass a smaller --batch-size, or only some --layers"
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return 5, f"{where}{error.strerror}; make room or give permission, or choose another place"
@@ -114,14 +115,6 @@ def _explained(error: Exception) -> tuple[int, str]:
     return 70, f"a bug in condcli ({what}); run condcli --debug … and report what it says"
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out; torch says so by a plain RuntimeError."""
-    words = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
-    )
-
-
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
     """Leave by an exception, so that temporary files are cleaned up."""
-    raise SystemExit(128 + number)
+    raise Terminated

@@ -1,4 +1,4 @@
-"""The one error type that condcli raises on purpose, with the exit code of each kind."""
+"""The errors that condcli raises on purpose, and the ones that stop it from outside."""
 
 
 class CondcliError(Exception):
@@ -38,3 +38,28 @@ class CannotFinishError(CondcliError):
     """Disk, memory or an existing output stands in the way (exit 5)."""
 
     exit_code = 5
+
+
+class Terminated(BaseException):
+    """SIGTERM came. Nothing may take it for an error, or for the SystemExit of someone's code."""
+
+
+# torch says so by a plain RuntimeError, in other words on each device.
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "[enforce fail at alloc_cpu.cpp",
+    "_status_alloc_failed",  # cuBLAS and cuDNN
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, as Python, the system or torch tells it."""
+    if isinstance(error, MemoryError):
+        return True
+    said = str(error).lower()
+    return isinstance(error, RuntimeError | OSError) and any(
+        word in said for word in _OUT_OF_MEMORY
+    )

@@ -1,4 +1,4 @@
-"""The user's own extension point: `FILE.py:function` and `package.module:function`.
+"""Code that is not ours: how it is run, and how `FILE.py:function` and `a.module:function` name it.
 
 Naming such a function on the command line asks for its file to be run; nothing here runs unasked.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from condcli.errors import CondcliError, InputError, UsageError
+from condcli.errors import CondcliError, InputError, UsageError, is_out_of_memory
 
 LONGEST_CAUSE = 200  # characters of someone else's error message in our one line
 
@@ -43,10 +43,12 @@ def load_function(spec: str) -> Callable[..., Any]:
 
 
 @contextmanager
-def errors_reported(spec: str) -> Iterator[None]:
-    """Turns any exception of the code behind `spec` into an InputError of one line.
+def foreign_code(explained: Callable[[BaseException], CondcliError]) -> Iterator[None]:
+    """Runs code that is not ours: `explained` makes one CondcliError of whatever it raises.
 
-    What that code prints goes to stderr: stdout is for results.
+    That includes SystemExit, which must not decide our exit code. Our own errors, a lack of memory
+    and what comes from outside (Ctrl-C, SIGTERM) pass. What the code prints goes to stderr: stdout
+    is for results.
     """
     try:
         with redirect_stdout(sys.stderr):
@@ -54,10 +56,31 @@ def errors_reported(spec: str) -> Iterator[None]:
     except CondcliError:
         raise
     except (Exception, SystemExit) as error:
-        raise InputError(
-            f"{spec}: {_place_in_file(error, _file_of(spec))}{_one_line(error)}",
+        if is_out_of_memory(error):
+            raise
+        raise explained(error) from error
+
+
+@contextmanager
+def errors_reported(spec: str) -> Iterator[None]:
+    """`foreign_code` of what `spec` names: an InputError with the line of the user's file."""
+
+    def explained(error: BaseException) -> InputError:
+        return InputError(
+            f"{spec}: {_place_in_file(error, _file_of(spec))}{one_line(error)}",
             "correct the code, then run again",
-        ) from error
+        )
+
+    with foreign_code(explained):
+        yield
+
+
+def one_line(error: BaseException) -> str:
+    """`Type: message` of someone else's error, cut to a length that a line can take."""
+    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    words = " ".join(text.split())
+    cause = words if len(words) <= LONGEST_CAUSE else f"{words[:LONGEST_CAUSE]}…"
+    return f"{type(error).__name__}: {cause}" if cause else type(error).__name__
 
 
 def _run_file(path: Path) -> ModuleType:
@@ -137,10 +160,3 @@ def _place_in_file(error: BaseException, file: Path | None) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if Path(frame.filename).resolve() == file.resolve()]
     return f"line {lines[-1]}: " if lines else ""
-
-
-def _one_line(error: BaseException) -> str:
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
-    words = " ".join(text.split())
-    cause = words if len(words) <= LONGEST_CAUSE else f"{words[:LONGEST_CAUSE]}…"
-    return f"{type(error).__name__}: {cause}" if cause else type(error).__name__

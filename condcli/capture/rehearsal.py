@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from condcli.capture.memory import SavedBytes
 from condcli.capture.mode import Capture
 from condcli.capture.undisturbed import undisturbed
-from condcli.errors import CondcliError, InputError
+from condcli.errors import InputError
+from condcli.user_code import foreign_code, one_line
 
-LONGEST_CAUSE = 160  # characters of the network's own error in our one line
+# What torch says, and what to do about it where that is known.
+REMEDIES = {"more than 1 value per channel": "pass more --samples or --norm running"}
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,9 @@ def rehearse(
         x = x.to(device, dtype if x.is_floating_point() else None, copy=True)
         copies = x[:1].repeat_interleave(3 if len(x) == 2 else 2, dim=0)
         try:
-            return _rehearsed(model, copies)
-        except Exception:
+            with network_errors(x, source):
+                return _rehearsed(model, copies)
+        except InputError:
             with network_errors(x, source):
                 return _rehearsed(model, x)
 
@@ -59,13 +62,20 @@ def _rehearsed(model: nn.Module, x: Tensor) -> Rehearsal:
 @contextmanager
 def network_errors(x: Tensor, source: str) -> Iterator[None]:
     """Turn what the network raises on inputs like ``x`` into an InputError of one line."""
-    try:
-        yield
-    except (CondcliError, MemoryError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:
-        cause = " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_CAUSE]
-        raise InputError(
+
+    def explained(error: BaseException) -> InputError:
+        cause = one_line(error)
+        return InputError(
             f"the model fails on inputs of shape {tuple(x.shape[1:])} from {source} ({cause})",
-            "choose data of the shape it was trained on, or check --arch",
-        ) from error
+            _remedy(cause, x),
+        )
+
+    with foreign_code(explained):
+        yield
+
+
+def _remedy(cause: str, x: Tensor) -> str:
+    if "type" in cause and not x.is_floating_point():
+        return "store x as floats or uint8"
+    known = (remedy for phrase, remedy in REMEDIES.items() if phrase in cause)
+    return next(known, "choose data of the shape it was trained on, or check --arch")

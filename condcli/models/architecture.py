@@ -12,11 +12,11 @@ from functools import partial
 import torch
 from torch import nn
 
-from condcli.errors import CondcliError, InputError, UsageError
+from condcli.errors import InputError, UsageError
 from condcli.models.shapes import Shapes
 from condcli.models.vision import PREFIX, vision_names, vision_network, vision_sizes
 from condcli.models.zoo import SIZES, ZOO
-from condcli.user_code import errors_reported, load_function
+from condcli.user_code import errors_reported, foreign_code, load_function
 
 FORMS = "a zoo name, torchvision:NAME, FILE.py:function or package.module:function"
 
@@ -51,14 +51,11 @@ class Architecture:
         if not self.is_built_in:
             with errors_reported(self.name):
                 return self.factory(**self.args)
-        try:
+        with foreign_code(self._not_built):
             return self.factory(**self.args)
-        except CondcliError:
-            raise
-        except Exception as error:
-            raise InputError(
-                f"{self} cannot be built: {error}", "check the architecture's arguments"
-            ) from error
+
+    def _not_built(self, error: BaseException) -> InputError:
+        return InputError(f"{self} cannot be built: {error}", "check the architecture's arguments")
 
     @property
     def is_built_in(self) -> bool:

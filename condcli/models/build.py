@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from condcli.models.checkpoint import Checkpoint, read_checkpoint
 from condcli.models.match import Match, match
 from condcli.models.shapes import shapes_of
 from condcli.models.vision import PREFIX, vision_names
-from condcli.models.weights import use_one_precision, with_weights
+from condcli.models.weights import fill, network_for, use_one_precision
 from condcli.models.zoo import ZOO
 
 
@@ -53,10 +53,13 @@ def build(
     wants code to be run that the user did not name, and InputError when its tensors do not fit.
     """
     if checkpoint.module is not None:
-        return _model_of_module(checkpoint, checkpoint.module, arch)
+        return _model_of_module(checkpoint, checkpoint.module, arch, arch_args or {})
     state_dict = checkpoint.state_dict or {}
     architecture, how = _architecture(checkpoint, state_dict, arch, arch_args or {})
-    module = with_weights(architecture, checkpoint, state_dict)
+    own_word = arch is None or arch == checkpoint.arch
+    with _blamed_on(checkpoint) if own_word else nullcontext():
+        module = network_for(architecture, state_dict)
+    fill(module, architecture, checkpoint, state_dict)
     precision = use_one_precision(module, state_dict)
     return Model(
         module=module,
@@ -82,11 +85,15 @@ def own_architecture(checkpoint: Checkpoint) -> str | None:
     return PREFIX + word if word in vision_names() else None
 
 
-def _model_of_module(checkpoint: Checkpoint, module: nn.Module, arch: str | None) -> Model:
-    if arch is not None:
+def _model_of_module(
+    checkpoint: Checkpoint, module: nn.Module, arch: str | None, arch_args: Mapping[str, object]
+) -> Model:
+    useless = [f"--arch {arch}"] if arch is not None else []
+    useless += [f"--arch-arg {key}={value}" for key, value in arch_args.items()]
+    if useless:
         raise UsageError(
-            f"{checkpoint.path} is a whole pickled module, so --arch {arch} has no use",
-            "leave out --arch",
+            f"{checkpoint.path} is a whole pickled module, so {useless[0]} has no use",
+            f"leave out {useless[0].split()[0]}",
         )
     precision = use_one_precision(module, module.state_dict())
     return Model(
@@ -124,7 +131,7 @@ def _blamed_on(checkpoint: Checkpoint) -> Iterator[None]:
     """A wrong word in the file is not a wrong word on the command line."""
     try:
         yield
-    except UsageError as error:
+    except (UsageError, InputError) as error:
         raise InputError(f"{checkpoint.path}: {error.message}", error.remedy) from error
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from condcli.errors import CannotFinishError, InputError, UnsafeError
+from condcli.errors import CannotFinishError, InputError, UnsafeError, is_out_of_memory
+from condcli.user_code import foreign_code, one_line
 
 SHOWN_NAMES = 3
 
@@ -43,20 +44,29 @@ def _load(path: Path, *, weights_only: bool) -> object:
 
 
 def _load_trusted(path: Path, refused: str) -> object:
+    def explained(error: BaseException) -> CannotFinishError | InputError:
+        if isinstance(error, pickle.UnpicklingError | EOFError):
+            return _unreadable(path, error)
+        if isinstance(error, AttributeError | ImportError):
+            return InputError(
+                f"{path} holds pickled code{refused} whose definition cannot be imported here "
+                f"({one_line(error)})",
+                "put the folder of its source on PYTHONPATH, or torch.save the state_dict() alone",
+            )
+        return InputError(
+            f"{path}: its pickled code{refused} fails ({one_line(error)})",
+            "correct that code, or torch.save the state_dict() alone",
+        )
+
     try:
-        return _load(path, weights_only=False)
-    except (AttributeError, ImportError):
-        raise InputError(
-            f"{path} holds pickled code{refused} whose definition cannot be imported here",
-            "put the folder of its source on PYTHONPATH, or torch.save the state_dict() alone",
-        ) from None
-    except Exception as error:
+        with foreign_code(explained):
+            return _load(path, weights_only=False)
+    except (MemoryError, RuntimeError, OSError) as error:  # all that passes is a lack of memory
         raise _unreadable(path, error) from None
 
 
-def _unreadable(path: Path, error: Exception) -> CannotFinishError | InputError:
-    # Out of memory is a RuntimeError in torch.
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+def _unreadable(path: Path, error: BaseException) -> CannotFinishError | InputError:
+    if is_out_of_memory(error):
         return CannotFinishError(f"{path} does not fit into memory", "use a larger machine")
     return InputError(f"{path} is truncated or damaged", "save or download the checkpoint again")
 

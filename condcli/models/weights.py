@@ -16,30 +16,38 @@ MOST_MISMATCHES = 10  # named one by one; of more, a few of each kind
 MOST_OF_A_KIND = 3
 
 
-def with_weights(
-    architecture: Architecture, checkpoint: Checkpoint, state_dict: Mapping[str, Tensor]
-) -> nn.Module:
-    """The architecture's network with the tensors of the checkpoint's state_dict as its weights.
+def network_for(architecture: Architecture, state_dict: Mapping[str, Tensor]) -> nn.Module:
+    """The architecture's network, ready for `fill` with the state_dict.
 
-    A network that we know gets the tensors themselves, so it needs no memory or random numbers for
-    weights of its own first; a user's gets copies, which leaves tied weights tied. Raises
-    InputError for missing and unexpected tensors and those of another shape.
+    One that we know has no weights yet, and so needs neither memory nor random numbers for them.
+    Raises InputError when it cannot be built.
     """
-    ours = architecture.is_built_in
-    module = built_weightless(architecture.build) if ours else architecture.build()
-    if not ours:
-        module.to(dtype=_precision(state_dict))  # or a copy into it would round
+    if architecture.is_built_in:
+        return built_weightless(architecture.build)
+    return architecture.build().to(dtype=_precision(state_dict))  # or a copy into it would round
+
+
+def fill(
+    module: nn.Module,
+    architecture: Architecture,
+    checkpoint: Checkpoint,
+    state_dict: Mapping[str, Tensor],
+) -> None:
+    """Gives the module of `network_for` the tensors of the checkpoint's state_dict as its weights.
+
+    A network that we know gets the tensors themselves; a user's gets copies, which leaves tied
+    weights tied. Raises InputError for missing and unexpected tensors and those of another shape.
+    """
     expected = module.state_dict()
     named = _with_expected_prefix(state_dict, expected, checkpoint.prefix)
     try:
-        module.load_state_dict(named, strict=True, assign=ours)
+        module.load_state_dict(named, strict=True, assign=architecture.is_built_in)
     except RuntimeError:
         raise InputError(
             f"{checkpoint.path} does not fit {architecture}: "
             + _mismatches(shapes_of(named), shapes_of(expected)),
             "name its architecture and sizes with --arch and --arch-arg",
         ) from None
-    return module
 
 
 def use_one_precision(module: nn.Module, state_dict: Mapping[str, Tensor]) -> Sequence[str]:

@@ -189,6 +189,24 @@ def test_a_wrong_argument_in_a_checkpoint_is_the_files_fault(file):
         load(file)
 
 
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ({"depth": 10**9}, "an mlp cannot have depth 1000000000; give a depth"),
+        ({"depth": "twenty"}, "cannot be built: '<=' not supported"),
+    ],
+)
+@pytest.mark.parametrize("arch", [None, "mlp"])
+def test_a_network_that_a_checkpoint_claims_and_nobody_can_build_is_the_files_fault(
+    file, args, said, arch
+):
+    write_checkpoint(file, trained("mlp").state_dict(), arch="mlp", arch_args=args)
+    with pytest.raises(InputError) as caught:
+        load(file, arch=arch)
+    assert str(caught.value).startswith(f"{file}: ")
+    assert said in str(caught.value)
+
+
 def test_few_mismatches_are_all_named_in_one_message(file):
     state = trained("mlp", inputs=6, classes=3, depth=3, width=5).state_dict()
     del state["fc2.bias"]
@@ -274,6 +292,8 @@ def test_a_trusted_module_is_its_own_architecture(file):
     assert_same_function(model.module, network, torch.randn(4, 3))
     with pytest.raises(UsageError, match="leave out --arch"):
         load(file, arch="mlp", trust=True)
+    with pytest.raises(UsageError, match="--arch-arg depth=3 has no use; leave out --arch-arg"):
+        load(file, arch_args={"depth": 3}, trust=True)
 
 
 def test_building_leaves_the_random_numbers_where_they_were(file, user_file):
