@@ -6,12 +6,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from condcli.analysis.defaults import DOMINATION_THRESHOLD
 from condcli.errors import InputError, UsageError
 from condcli.stats import LayerStats, ProbeStats
-
-# One step W − η·∂L/∂W moves σ_max(W) by at most η·σ_max(∂L/∂W) (Weyl). So below a ratio of 1e-4, at
-# the common learning rate η = 0.1, even a thousand steps all in one direction move it by under 1 %.
-THRESHOLD = 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +33,7 @@ class DominationRow:
 
 
 def domination(
-    stats: ProbeStats, *, threshold: float = THRESHOLD, lr: float | None = None
+    stats: ProbeStats, *, threshold: float = DOMINATION_THRESHOLD, lr: float | None = None
 ) -> list[DominationRow]:
     """One row a layer, in forward order; dominated when σ_max(∂L/∂W) < threshold · σ_max(W).
 
@@ -65,7 +62,6 @@ def _row(layer: LayerStats, threshold: float, lr: float | None) -> DominationRow
         sigma_max_weight=sigma_weight,
         sigma_max_grad=sigma_grad,
         ratio=ratio,
-        # None without a learning rate
         relative_update=None if lr is None or ratio is None else lr * ratio,
         dominated=ratio is not None and ratio < threshold,
         weight_norm=layer.weight_norm,

@@ -99,7 +99,7 @@ def spectrum_of(moment: FloatArray, *, rows: int, eps: float, name: str) -> Spec
         raise InputError(f"{name} has the eigenvalue {least.min():.3g}, below zero", _DAMAGED)
     # A second moment has no negative eigenvalue: one that shows up measures the rounding itself.
     floor = np.maximum(values.shape[1] * eps * largest, -least)
-    ceiling = _rank_ceiling(matrices, rows, eps)
+    ceiling = _rank_ceiling(matrices, rows, eps, floor[:, 0])
     return Spectrum(values=np.maximum(values, 0.0), floor=floor, ceiling=ceiling)
 
 
@@ -112,14 +112,17 @@ def _check(matrices: FloatArray, eps: float, name: str) -> None:
         raise InputError(f"{name} is not symmetric (by up to {asymmetry:.3g})", _DAMAGED)
 
 
-def _rank_ceiling(matrices: FloatArray, rows: int, eps: float) -> IntArray:
+def _rank_ceiling(matrices: FloatArray, rows: int, eps: float, floor: FloatArray) -> IntArray:
     """The most non-zero eigenvalues that each group can have, (G, 1).
 
     One a row, none for a unit that is zero in every row, and one less when the units sum to zero
-    in every row, as the gradients of softmax's inputs and of LayerNorm's do.
+    in every row, as the gradients of softmax's inputs and of LayerNorm's do. The sum of the matrix
+    is then zero but for rounding. It is also alive · uᵀMu for the unit vector u of equal entries,
+    so where it is at most alive · floor, the eigenvalue ruled out is under the floor in any case.
     """
     alive = np.count_nonzero(np.diagonal(matrices, axis1=1, axis2=2), axis=1)
     total, size = matrices.sum(axis=(1, 2)), np.abs(matrices).sum(axis=(1, 2))
-    sums_to_zero = (np.abs(total) <= 16 * eps * size) & (alive > 0)
+    rounding = np.minimum(16 * eps * size, alive * floor)
+    sums_to_zero = (np.abs(total) <= rounding) & (alive > 0)
     ceiling: IntArray = np.minimum(alive - sums_to_zero, rows)[:, None]
     return ceiling

@@ -17,12 +17,12 @@ from condcli.analysis.condition import (
     condition_number,
     kronecker_condition_number,
 )
+from condcli.analysis.defaults import PERCENTAGES
 from condcli.analysis.eigenvalues import Rank, Spectrum, spectrum_of
 from condcli.analysis.selection import selected_layers
 from condcli.errors import UsageError
 from condcli.stats import LayerStats, ProbeStats
 
-PERCENTAGES = (100.0, 80.0, 50.0)  # the paper's p
 _PROFILE_POINTS = 8
 
 Kappas = Mapping[str, ConditionNumber]  # by percentage: {"100": κ_1, "80": κ_0.8, …}
@@ -73,8 +73,9 @@ def spectrum(
 ) -> list[SpectrumRow]:
     """One row a layer, in forward order, with κ_p for each percentage p in (0, 100].
 
-    `layers` is a glob on the layers' names. Raises `UsageError` for a percentage out of range or a
-    glob that matches nothing, and `InputError` naming the layer whose matrix is no second moment.
+    `layers` is a glob on the layers' names. Raises `UsageError` for a percentage out of range or
+    given twice and for a glob that matches nothing, and `InputError` naming the layer whose matrix
+    is no second moment.
     """
     wrong = [value for value in percent if not 0 < value <= 100]
     if wrong or not percent:
@@ -82,11 +83,18 @@ def spectrum(
             f"percentage {wrong[0]:g} is out of range" if wrong else "no percentage is given",
             "choose from above 0 up to 100",
         )
+    if len(set(percent)) < len(percent):
+        raise UsageError("a percentage is given twice", "pass each once")
     conv = stats.provenance.conv
     return [
         _row(layer, *_spectra(layer, stats), percent, layer.positions if conv == "patches" else 1)
         for layer in selected_layers(stats, layers)
     ]
+
+
+def key(percent: float) -> str:
+    """What stands for a percentage in a row's κ: 100, 99.5; another one for every other number."""
+    return str(float(percent)).removesuffix(".0")
 
 
 def eigenvalues(stats: ProbeStats, *, layers: str | None = None) -> list[EigenvalueRow]:
@@ -138,9 +146,9 @@ def _row(
         lambda_max_input=x.largest,
         lambda_max_grad=grad.largest,
         lambda_max=scale * float((x.values[:, 0] * grad.values[:, 0]).max()),
-        kappa_input={f"{p:g}": condition_number(x, p) for p in percent},
-        kappa_grad={f"{p:g}": condition_number(grad, p) for p in percent},
-        kappa={f"{p:g}": kronecker_condition_number(x, grad, p) for p in percent},
+        kappa_input={key(p): condition_number(x, p) for p in percent},
+        kappa_grad={key(p): condition_number(grad, p) for p in percent},
+        kappa={key(p): kronecker_condition_number(x, grad, p) for p in percent},
         rank_input=x.rank,
         rank_grad=grad.rank,
         effective_rank_input=x.effective_rank,

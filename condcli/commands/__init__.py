@@ -64,9 +64,9 @@ def show(
     from condcli.output.render import render
     from condcli.output.terminal import emit, notice
 
-    gates = [parse_gate(text, report.row_type, report.rows) for text in fail_on or ()]
+    gates = [parse_gate(text, report) for text in fail_on or ()]
     if sort is not None:
-        report = replace(report, rows=sorted_by(report.rows, report.row_type, sort))
+        report = replace(report, rows=sorted_by(report, sort))
     emit(render(report, form))
     verdicts = [line for gate in gates for line in gate.verdict(report.rows)]
     for line in verdicts:

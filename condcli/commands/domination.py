@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from condcli.analysis.defaults import DOMINATION_THRESHOLD
 from condcli.commands import FailOnOption, FormatOption, SortOption, StatsFile, naming, show
 
 EXAMPLES = """
@@ -35,7 +36,7 @@ LearningRate = Annotated[
 
 def domination(
     file: StatsFile,
-    threshold: Threshold = 1e-4,
+    threshold: Threshold = DOMINATION_THRESHOLD,
     lr: LearningRate = None,
     sort: SortOption = None,
     form: FormatOption = "table",

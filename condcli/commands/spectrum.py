@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from condcli.analysis.defaults import PERCENTAGES
 from condcli.commands import FailOnOption, FormatOption, SortOption, StatsFile, naming, show
 from condcli.errors import UsageError
 
@@ -25,8 +26,12 @@ _LEGEND = {
 }
 
 Percent = Annotated[
-    str,
-    typer.Option(metavar="P,P,…", help="κ_p = λ_1 / λ_⌈p·d⌉ for these p in percent, 0 < p ≤ 100."),
+    str | None,
+    typer.Option(
+        metavar="P,P,…",
+        help="κ_p = λ_1 / λ_⌈p·d⌉ for these p in percent, 0 < p ≤ 100.",
+        show_default=",".join(f"{p:g}" for p in PERCENTAGES),
+    ),
 ]
 Layers = Annotated[
     str | None,
@@ -39,7 +44,7 @@ Eigenvalues = Annotated[
 
 def spectrum(
     file: StatsFile,
-    percent: Percent = "100,80,50",
+    percent: Percent = None,
     layers: Layers = None,
     eigenvalues: Eigenvalues = False,
     sort: SortOption = None,
@@ -54,7 +59,9 @@ def spectrum(
     from condcli.analysis import spectrum as analysis
     from condcli.output.report import Report
 
-    percentages = _percentages(percent)
+    if eigenvalues and percent is not None:
+        raise UsageError("--eigenvalues shows no κ for --percent", "pass one of the two")
+    percentages = PERCENTAGES if percent is None else _percentages(percent)
     stats = statsfile.read(file)
     row_type: type[Any] = analysis.EigenvalueRow if eigenvalues else analysis.SpectrumRow
     with naming(file):
@@ -68,13 +75,14 @@ def spectrum(
         file=file,
         row_type=row_type,
         rows=rows,
+        keys=[analysis.key(value) for value in percentages],
         provenance=stats.provenance,
         legend=_LEGEND,
     )
     show(report, form, sort=sort, fail_on=fail_on)
 
 
-def _percentages(text: str) -> list[float]:
+def _percentages(text: str) -> Sequence[float]:
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:

@@ -45,6 +45,9 @@ def number(value: float) -> str:
 
 def plain(value: Any) -> Any:
     """The value for JSON, where NaN and infinity do not exist: they become null."""
+    if isinstance(value, ConditionNumber):
+        infinite = value.value is not None and math.isinf(value.value)
+        value = asdict(value) | {"infinite": infinite}
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
     if isinstance(value, Mapping):

@@ -9,15 +9,17 @@ the key put into its title; `drop_step` is how much sooner each is omitted than 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import Field, dataclass, fields
 from typing import Any, Literal
 
 from condcli.errors import UsageError
 from condcli.output.cells import magnitude
+from condcli.output.report import Report
 
 Kind = Literal["text", "flag", "number", "drawing"]
 _KINDS: dict[str, Kind] = {"str": "text", "bool": "flag", "Profile": "drawing"}
+_MAPPINGS = ("Kappas",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +42,11 @@ class Column:
         return value if self.key is None else value[self.key]
 
 
-def columns_of(row_type: type[Any], rows: Sequence[Any], *, shown_in: str) -> list[Column]:
-    """The columns of these rows in the fields' order, for "table" or "machine"."""
+def columns_of(report: Report, *, shown_in: str) -> list[Column]:
+    """The columns of a report, rows or none, in the fields' order, for "table" or "machine"."""
     columns = []
-    for item in fields(row_type):
-        sample = getattr(rows[0], item.name) if rows else None
-        keys = list(sample) if isinstance(sample, Mapping) else [None]
+    for item in fields(report.row_type):
+        keys = report.keys if str(item.type) in _MAPPINGS else [None]
         columns += [_column(item, key, len(keys) - 1 - i) for i, key in enumerate(keys)]
     return [column for column in columns if shown_in in column.shown_in]
 
@@ -62,17 +63,17 @@ def column_named(name: str, columns: Sequence[Column]) -> Column:
     raise UsageError(f"there is no column {name!r} here", f"choose from {known}")
 
 
-def sorted_by(rows: Sequence[Any], row_type: type[Any], name: str) -> list[Any]:
+def sorted_by(report: Report, name: str) -> list[Any]:
     """The rows by one column: numbers from the largest, texts from A, no value last."""
-    column = column_named(name, columns_of(row_type, rows, shown_in="machine"))
+    column = column_named(name, columns_of(report, shown_in="machine"))
     if column.kind == "text":
-        return sorted(rows, key=column.value)
+        return sorted(report.rows, key=column.value)
 
     def descending(row: Any) -> float:
         size = magnitude(column.value(row))
         return float("inf") if size is None else -size
 
-    return sorted(rows, key=descending)
+    return sorted(report.rows, key=descending)
 
 
 def _column(item: Field[Any], key: str | None, keys_after: int) -> Column:

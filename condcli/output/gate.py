@@ -18,6 +18,7 @@ from condcli.analysis.condition import ConditionNumber
 from condcli.errors import UsageError
 from condcli.output.cells import magnitude
 from condcli.output.columns import Column, column_named, columns_of
+from condcli.output.report import Report
 
 _OPERATORS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 _NAMED = 10  # so many rows are named, the rest counted
@@ -45,22 +46,26 @@ class Gate:
         return size is not None and bool(_OPERATORS[self.sign](size, self.limit))
 
     def verdict(self, rows: Sequence[Any]) -> list[str]:
-        """One line that names the rows which meet the condition; none when no row does."""
-        names = [str(getattr(row, fields(row)[0].name)) for row in rows if self.holds(row)]
-        if not names:
+        """One line that counts the rows which meet the condition and names them, each name once.
+
+        None when no row does.
+        """
+        held = [row for row in rows if self.holds(row)]
+        if not held:
             return []
+        names = list(dict.fromkeys(str(getattr(row, fields(row)[0].name)) for row in held))
         shown = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
-        return [f"{self.expression} holds for {len(names)} of {len(rows)} rows: {shown}"]
+        return [f"{self.expression} holds for {len(held)} of {len(rows)} rows: {shown}"]
 
 
-def parse_gate(expression: str, row_type: type[Any], rows: Sequence[Any]) -> Gate:
+def parse_gate(expression: str, report: Report) -> Gate:
     """The gate that an expression describes.
 
     Raises `UsageError`, with the names there are, for an expression that makes no sense.
     """
     comparable = [
         column
-        for column in columns_of(row_type, rows, shown_in="machine")
+        for column in columns_of(report, shown_in="machine")
         if column.kind in ("flag", "number")
     ]
     match = _GRAMMAR.fullmatch(expression)

@@ -18,7 +18,8 @@ def to_json(report: Report) -> str:
     """One object: condcli's version, file, command, provenance, facts, and the rows.
 
     ASCII only, so that no name can hold anything a terminal would act on. Infinity and NaN are
-    null; a condition number is an object with value, lower_bound, rank and size.
+    null; a condition number is an object with value, lower_bound, rank, size and whether it
+    is infinite.
     """
     document = {
         "condcli": condcli.__version__,
@@ -33,7 +34,7 @@ def to_json(report: Report) -> str:
 
 def to_csv(report: Report) -> str:
     """A header line and one line a row; nothing between commas stands for no value."""
-    columns = columns_of(report.row_type, report.rows, shown_in="machine")
+    columns = columns_of(report, shown_in="machine")
     lines = []
     for row in report.rows:
         line: dict[str, Any] = {}

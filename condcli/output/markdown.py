@@ -15,7 +15,7 @@ from condcli.output.report import Report
 
 def to_markdown(report: Report) -> str:
     """The headline, the facts, every column of every row, and the notes."""
-    columns = columns_of(report.row_type, report.rows, shown_in="table")
+    columns = columns_of(report, shown_in="table")
     cells = [[text(c.value(row), c.format) for c in columns] for row in report.rows]
     numbers = [
         text(c.value(row), c.format)

@@ -18,6 +18,7 @@ class Report:
     file: Path
     row_type: type[Any]  # a row dataclass
     rows: Sequence[Any]  # instances of it
+    keys: Sequence[str] = ()  # of the mappings in each row
     provenance: Provenance | None = None
     facts: Mapping[str, str] = field(default_factory=dict)  # shown before the rows
     legend: Mapping[str, str] = field(default_factory=dict)  # sign in a cell → what it means

@@ -41,7 +41,7 @@ def to_table(report: Report) -> str:
 
 
 def _columns(report: Report) -> Iterator[Cells]:
-    for column in columns_of(report.row_type, report.rows, shown_in="table"):
+    for column in columns_of(report, shown_in="table"):
         values = [column.value(row) for row in report.rows]
         if column.optional and all(value is None for value in values):
             continue

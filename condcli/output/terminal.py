@@ -48,14 +48,19 @@ def notice(message: str) -> None:
 
 def complain(message: str) -> None:
     """Say one line on stderr; what cannot be shown in one line is escaped."""
+    if sys.stderr is None:  # closed: print would turn to stdout
+        return
     print(f"condcli: {escaped(message)}", file=sys.stderr, flush=True)
 
 
 def emit(text: str) -> None:
     """Write a result to stdout.
 
-    A reader that has gone, as in `condcli … | head`, is no error: the rest is thrown away.
+    A reader that has gone, as in `condcli … | head`, is no error: the rest is thrown away, as is
+    everything where stdout is closed.
     """
+    if sys.stdout is None:
+        return
     try:
         sys.stdout.write(showable(text))
         sys.stdout.flush()
@@ -65,6 +70,8 @@ def emit(text: str) -> None:
 
 def discard_stdout() -> None:
     """Throw away what is still to be written; else the interpreter complains of it at exit."""
+    if sys.stdout is None:
+        return
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -40,13 +40,21 @@ def write(stats: ProbeStats, path: str | Path, *, force: bool = False) -> None:
         ) from error
 
 
-def check_output(path: Path, *, force: bool = False) -> None:
-    """Raise `CannotFinishError` where `write` would, before anything is computed."""
+def check_output(path: Path, *, force: bool = False, inputs: Sequence[Path] = ()) -> None:
+    """Raise `CannotFinishError` where `write` would, before anything is computed.
+
+    So, too, where the output would take the place of one of the inputs.
+    """
     folder = path.parent
     if not folder.is_dir():
         raise CannotFinishError(f"{path}: there is no folder {folder}", "create it first")
     if path.is_dir():
         raise CannotFinishError(f"{path}: is a folder", "name a file in it")
+    if path.exists() and any(item.exists() and path.samefile(item) for item in inputs):
+        raise CannotFinishError(f"{path}: is also an input", "name another file")
+    # A rename would replace the link and leave its target; nobody can want that of both.
+    if path.is_symlink():
+        raise CannotFinishError(f"{path}: is a symbolic link", "name the file itself")
     if path.exists() and not path.is_file():
         raise CannotFinishError(f"{path}: is not a regular file", "name another file")
     if path.exists() and not force:

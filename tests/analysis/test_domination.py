@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from condcli.analysis.domination import THRESHOLD, domination
+from condcli.analysis.domination import DOMINATION_THRESHOLD, domination
 from condcli.errors import InputError, UsageError
 from tests.synthetic import layer, stats
 
@@ -29,7 +29,7 @@ def test_a_layer_is_dominated_below_the_threshold(grad: float, dominated: bool) 
 def test_the_default_threshold_moves_sigma_max_by_under_one_percent_in_1000_steps_at_lr_0_1() -> (
     None
 ):
-    (row,) = domination(stats(with_sigmas(1.0, 0.999 * THRESHOLD)), lr=0.1)
+    (row,) = domination(stats(with_sigmas(1.0, 0.999 * DOMINATION_THRESHOLD)), lr=0.1)
     assert row.dominated
     assert row.relative_update is not None
     assert 1000 * row.relative_update < 0.01

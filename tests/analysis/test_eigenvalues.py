@@ -84,6 +84,30 @@ def test_units_that_do_not_sum_to_zero_keep_the_whole_ceiling() -> None:
     assert spectrum(np.array([[2.0]])).rank.ceiling == 1
 
 
+@pytest.mark.parametrize("size", [2, 3, 8])
+def test_units_that_nearly_sum_to_zero_keep_an_eigenvalue_above_the_floor(size: int) -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((1000, size)).astype(np.float32)
+    rows -= rows.mean(axis=1, keepdims=True)
+    eps = float(np.finfo(np.float32).eps)
+    for noise in np.logspace(-1, -5, 60):
+        moved = rows + np.float32(noise) * rng.standard_normal((1000, 1), dtype=np.float32)
+        moment = moved.T @ moved / 1000
+        values = np.linalg.eigvalsh(moment.astype(np.float64))
+        found = spectrum(moment, eps=eps)
+        assert found.rank.value == np.count_nonzero(values > found.floor[0, 0])
+
+
+def test_two_inputs_that_nearly_cancel_have_a_finite_condition_number() -> None:
+    rng = np.random.default_rng(0)
+    first = rng.standard_normal(1000)
+    rows = np.stack([first, 0.002 * rng.standard_normal(1000) - first], axis=1).astype(np.float32)
+    found = spectrum(rows.T @ rows / 1000, eps=float(np.finfo(np.float32).eps))
+    truth = np.linalg.svd(rows.astype(np.float64), compute_uv=False) ** 2
+    assert found.rank == Rank(value=2, ceiling=2, size=2)
+    assert found.largest / found.values[0, 1] == pytest.approx(truth[0] / truth[1], rel=0.2)
+
+
 def test_scaling_scales_eigenvalues_and_floor() -> None:
     moment = diagonal(4.0, 1.0)
     scaled, direct = spectrum(moment).scaled(100.0), spectrum(100 * moment)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import inspect
 import json
 from collections.abc import Callable
 from io import StringIO
@@ -12,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from condcli.analysis.domination import THRESHOLD
+from condcli.analysis.defaults import DOMINATION_THRESHOLD
 from condcli.cli import run
-from condcli.commands.domination import domination
+from condcli.statsfile import write
+from tests.synthetic import stats
 
 TABLES = {
     "spectrum-80.txt": (80, "spectrum stats.h5"),
@@ -120,5 +120,41 @@ def test_quiet_leaves_the_results_and_the_exit_code(
     assert printed.out.startswith("net.pt")
 
 
-def test_the_command_and_the_analysis_have_one_default_threshold() -> None:
-    assert inspect.signature(domination).parameters["threshold"].default == THRESHOLD
+@pytest.mark.parametrize("name", ["domination", "spectrum"])
+def test_the_help_shows_the_defaults(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([name, "--help"]) == 0
+    shown = {"domination": f"default: {DOMINATION_THRESHOLD:g}", "spectrum": "default: (100,80,50)"}
+    assert shown[name] in " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ("--percent 50 --eigenvalues", "--eigenvalues shows no κ for --percent"),
+        ("--percent 50,80,50.0", "a percentage is given twice"),
+    ],
+)
+def test_percentages_that_make_no_sense_are_refused(
+    options: str, complaint: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["spectrum", str(file), *options.split()]) == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_percentages_that_are_nearly_the_same_have_columns_of_their_own(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    percent = "100,99.99999999"
+    assert run(["spectrum", str(file), "--percent", percent, "--format", "json"]) == 0
+    for row in json.loads(capsys.readouterr().out)["rows"]:
+        assert list(row["kappa"]) == percent.split(",")
+
+
+def test_a_file_without_layers_knows_the_columns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(stats(), tmp_path / "empty.h5")
+    command = ["spectrum", str(tmp_path / "empty.h5"), "--percent", "70", "--fail-on"]
+    assert run([*command, "kappa_70>1e6", "--sort", "kappa_70"]) == 0
+    assert run([*command, "kappa_50>1e6"]) == 2
+    assert "no column 'kappa_50'" in capsys.readouterr().err

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from condcli.analysis.condition import ConditionNumber
-from condcli.analysis.spectrum import Profile
+from condcli.analysis.spectrum import Kappas, Profile
 from condcli.output.report import Report
 
 
@@ -21,7 +20,7 @@ class Row:
     layer: str = field(default="fc", metadata={"title": "layer"})
     units: int = field(default=10, metadata={"title": "units", "drop": 1})
     loss: float | None = field(default=0.5, metadata={"title": "loss"})
-    kappa: Mapping[str, ConditionNumber] = field(
+    kappa: Kappas = field(
         default_factory=lambda: {"100": kappa(lower_bound=42e5), "50": kappa(12.0)},
         metadata={"title": "κ{}", "drop": 2, "drop_step": 3},
     )
@@ -44,6 +43,7 @@ def report(*rows: Row, **changes: Any) -> Report:
         "file": Path("stats.h5"),
         "row_type": Row,
         "rows": rows,
+        "keys": list(rows[0].kappa) if rows else ["100", "50"],
         "legend": {">": "a lower bound", "–": "no value"},
     }
     return Report(**values | changes)

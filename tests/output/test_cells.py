@@ -65,7 +65,7 @@ def test_json_has_null_for_what_is_not_finite() -> None:
     assert found == {
         "a": None,
         "b": [None, 1.5],
-        "c": {"value": None, "lower_bound": None, "rank": 3, "size": 4},
+        "c": {"value": None, "lower_bound": None, "rank": 3, "size": 4, "infinite": True},
         "d": [None, "x"],
     }
 
@@ -83,3 +83,9 @@ def test_magnitude_is_what_values_are_compared_by() -> None:
     assert [magnitude(value) for value in (2, 0.5, True, None, rank)] == [2, 0.5, 1, None, 3]
     kappas = [kappa(3.0), kappa(lower_bound=4.0), kappa(math.inf), kappa()]
     assert [magnitude(value) for value in kappas] == [3, 4, math.inf, None]
+
+
+@pytest.mark.parametrize("finite", [kappa(), kappa(3.0), kappa(lower_bound=4.0)])
+def test_json_tells_an_infinite_condition_number_from_an_undefined_one(finite: object) -> None:
+    assert plain(finite)["infinite"] is False
+    assert plain(kappa(math.inf))["infinite"] is True

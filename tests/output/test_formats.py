@@ -33,7 +33,13 @@ def test_json_has_the_documented_form() -> None:
     assert found["provenance"]["examples"] == 100
     assert found["provenance"]["loss"] is None
     (row,) = found["rows"]
-    assert row["kappa"]["100"] == {"value": None, "lower_bound": 42e5, "rank": 3, "size": 4}
+    assert row["kappa"]["100"] == {
+        "value": None,
+        "lower_bound": 42e5,
+        "infinite": False,
+        "rank": 3,
+        "size": 4,
+    }
     assert (row["extra"], row["note"], row["dominated"]) == (None, "", False)
     assert "shape" not in row
 
@@ -57,7 +63,7 @@ def test_csv_has_a_header_and_every_column() -> None:
 
 
 def test_without_rows_csv_is_a_header_and_json_an_empty_list() -> None:
-    assert to_csv(report()).startswith("layer,units,loss,kappa,")
+    assert to_csv(report()).startswith("layer,units,loss,kappa_100,")
     assert strictly(to_json(report()))["rows"] == []
     assert "no rows" in to_table(report())
     assert to_markdown(report()).startswith("| layer |")

@@ -6,11 +6,11 @@ import pytest
 
 from condcli.errors import UsageError
 from condcli.output.gate import parse_gate
-from tests.output.rows import Row, kappa
+from tests.output.rows import Row, kappa, report
 
 
 def holds(expression: str, row: Row) -> bool:
-    return parse_gate(expression, Row, [row]).holds(row)
+    return parse_gate(expression, report(row)).holds(row)
 
 
 @pytest.mark.parametrize(
@@ -77,14 +77,26 @@ def test_a_condition_number_meets_what_is_known_to_hold(
 )
 def test_a_bad_condition_is_refused_with_the_way_out(expression: str, complaint: str) -> None:
     with pytest.raises(UsageError) as caught:
-        parse_gate(expression, Row, [Row()])
+        parse_gate(expression, report(Row()))
     assert complaint in str(caught.value)
 
 
 def test_the_verdict_names_the_rows_and_counts_many() -> None:
     rows = [Row(layer=f"fc{i}", units=i) for i in range(15)]
-    gate = parse_gate("units>12", Row, rows)
+    gate = parse_gate("units>12", report(*rows))
     assert gate.verdict(rows) == ["units>12 holds for 2 of 15 rows: fc13, fc14"]
-    (many,) = parse_gate("units>=0", Row, rows).verdict(rows)
+    (many,) = parse_gate("units>=0", report(*rows)).verdict(rows)
     assert many.endswith("fc8, fc9, …")
-    assert parse_gate("units>99", Row, rows).verdict(rows) == []
+    assert parse_gate("units>99", report(*rows)).verdict(rows) == []
+
+
+def test_a_layer_with_several_rows_is_named_once() -> None:
+    rows = [Row(layer="fc"), Row(layer="fc"), Row(layer="head")]
+    (line,) = parse_gate("units>0", report(*rows)).verdict(rows)
+    assert line == "units>0 holds for 3 of 3 rows: fc, head"
+
+
+def test_a_condition_is_understood_without_rows() -> None:
+    assert parse_gate("kappa_50>1e6", report()).verdict([]) == []
+    with pytest.raises(UsageError, match="no column 'kappa_70'"):
+        parse_gate("kappa_70>1e6", report())

@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from condcli.output import terminal
-from condcli.output.terminal import be_quiet, complain, emit, notice, showable, width
+from condcli.output.table import to_table
+from condcli.output.terminal import (
+    be_quiet,
+    complain,
+    discard_stdout,
+    emit,
+    notice,
+    showable,
+    width,
+)
+from tests.output.rows import Row, report
 
 
 def test_signs_become_letters_where_stdout_cannot_show_them(monkeypatch: Any) -> None:
@@ -41,3 +51,18 @@ def test_the_width_is_that_of_columns_else_80(
     monkeypatch.setenv("COLUMNS", columns)
     monkeypatch.setattr(sys, "__stdout__", io.StringIO())
     assert width() == expected
+
+
+def test_a_closed_stdout_drops_the_results(monkeypatch: Any) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    emit("κ\n")
+    discard_stdout()
+    assert to_table(report(Row())).startswith("layer")
+
+
+def test_a_closed_stderr_sends_no_complaint_to_stdout(
+    monkeypatch: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    complain("error: it is wrong")
+    assert capsys.readouterr().out == ""

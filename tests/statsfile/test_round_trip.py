@@ -93,6 +93,11 @@ def test_a_float32_probe_is_stored_in_half_the_room(tmp_path: Path) -> None:
     assert (tmp_path / "float32").stat().st_size < 0.6 * (tmp_path / "float64").stat().st_size
 
 
+def test_the_moment_of_a_dead_layer_is_float32_too(tmp_path: Path) -> None:
+    write(stats(layer("fc", grad_moment=np.zeros((3, 3))), dtype="float32"), tmp_path / "stats.h5")
+    assert read(tmp_path / "stats.h5").layers["fc"].grad_moment.dtype == np.float32
+
+
 @pytest.mark.parametrize("size", [1e-60, 1e60])
 def test_vanished_and_exploded_gradients_keep_their_digits(tmp_path: Path, size: float) -> None:
     moment = size * diagonal(2.0, 1e-3)

@@ -52,6 +52,31 @@ def test_a_place_that_cannot_hold_the_file_is_refused_even_with_force(
         write(stats(), tmp_path / where, force=True)
 
 
+@pytest.mark.parametrize("target", ["nowhere.h5", "old.h5"])
+@pytest.mark.parametrize("force", [False, True])
+def test_a_symbolic_link_is_refused_wherever_it_leads(
+    tmp_path: Path, target: str, force: bool
+) -> None:
+    (tmp_path / "old.h5").write_text("precious")
+    (tmp_path / "link.h5").symlink_to(target)
+    with pytest.raises(CannotFinishError, match="is a symbolic link; name the file itself"):
+        write(stats(), tmp_path / "link.h5", force=force)
+    assert (tmp_path / "link.h5").is_symlink()
+    assert (tmp_path / "old.h5").read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["net.pt", "hard.pt", "soft.pt", "sub/../net.pt"])
+def test_an_output_that_is_an_input_is_refused_even_with_force(tmp_path: Path, name: str) -> None:
+    model, absent = tmp_path / "net.pt", tmp_path / "digits"
+    model.touch()
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "hard.pt").hardlink_to(model)
+    (tmp_path / "soft.pt").symlink_to(model)
+    with pytest.raises(CannotFinishError, match="is also an input; name another file"):
+        check_output(tmp_path / name, force=True, inputs=[absent, model])
+    check_output(tmp_path / "stats.h5", inputs=[absent, model])
+
+
 def test_a_folder_without_write_permission_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
     with pytest.raises(CannotFinishError, match="not writable"):
