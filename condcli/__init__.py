@@ -1,8 +1,8 @@
 """Layer-wise conditioning analysis of trained networks (Huang et al., ECCV 2020).
 
-`probe` measures a network into a `ProbeStats`, `write` and `read` keep it in a file; `spectrum`,
-`domination` and `neurons` turn it into rows. Each is imported when first asked for, so that what
-reads a file does not wait for torch.
+`load` opens a checkpoint; `probe` measures a network into a `ProbeStats`, `write` and `read` keep
+it in a file; `spectrum`, `domination` and `neurons` turn it into rows. Each is imported when first
+asked for, so that what reads a file does not wait for torch.
 """
 
 from importlib import import_module
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from condcli.analysis.spectrum import eigenvalues, spectrum
     from condcli.api import probe
     from condcli.errors import CondcliError
+    from condcli.models import load
     from condcli.stats import ProbeStats
     from condcli.statsfile import read, write
 
@@ -23,6 +24,7 @@ __all__ = [
     "ProbeStats",
     "domination",
     "eigenvalues",
+    "load",
     "neurons",
     "probe",
     "read",
@@ -35,6 +37,7 @@ _HOMES = {
     "ProbeStats": "condcli.stats",
     "domination": "condcli.analysis.domination",
     "eigenvalues": "condcli.analysis.spectrum",
+    "load": "condcli.models",
     "neurons": "condcli.analysis.neurons",
     "probe": "condcli.api",
     "read": "condcli.statsfile",

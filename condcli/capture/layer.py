@@ -77,7 +77,10 @@ class LayerCapture:
         if self.calls_with_grad == self.calls:
             return ""
         if not self.calls_with_grad:
-            return "no gradient reached it: its output does not affect the loss, or ran in no_grad"
+            return (
+                "no gradient reached it: its output does not affect the loss, or it ran without "
+                "gradients (torch.no_grad, activation checkpointing with use_reentrant=True)"
+            )
         return f"gradients reached only {self.calls_with_grad} of its {self.calls} calls"
 
     def stats(self, *, examples: int, terms: int, other_use: str = "") -> LayerStats:

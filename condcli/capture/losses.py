@@ -67,6 +67,12 @@ def check(name: str, output: Tensor, target: Tensor, source: str) -> None:
                 f"{name} needs floating-point targets, and those of {source} are {target.dtype}",
                 "store y as floats, or use --loss cross-entropy",
             )
+        if name == "bce" and not 0 <= float(target.min()) <= float(target.max()) <= 1:
+            raise InputError(
+                f"bce needs targets from 0 to 1, and those of {source} run from "
+                f"{float(target.min()):g} to {float(target.max()):g}",
+                "store shares or 0 and 1, or use --loss mse",
+            )
         return
     if target.is_floating_point():
         raise InputError(

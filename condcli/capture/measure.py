@@ -17,7 +17,8 @@ from condcli.capture.mode import Capture
 from condcli.capture.rehearsal import network_errors
 from condcli.capture.totals import Totals
 from condcli.capture.undisturbed import undisturbed
-from condcli.errors import InputError
+from condcli.capture.weights import WeightIndex
+from condcli.errors import InputError, UsageError
 from condcli.stats import ActivationStats, LayerStats, SkippedWeight
 
 Batch = tuple[Tensor, Tensor]
@@ -67,6 +68,7 @@ def measure(
     def wanted(name: str) -> bool:
         return _matches(name, included) and not _matches(name, excluded)
 
+    _require_match(model, wanted, included)
     capture = Capture(
         model, view=view, per_example=per_example, trusted=example_first, wanted=wanted
     )
@@ -83,6 +85,8 @@ def measure(
             progress(len(y))
         if not totals.examples:
             raise InputError(f"{source} holds no examples", "choose other data")
+        if not totals.terms:
+            raise InputError(f"{source} has no labelled target", "choose other data")
         start = time.perf_counter()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
@@ -134,6 +138,17 @@ def _float(tensor: Tensor, dtype: torch.dtype) -> torch.dtype:
 
 def _matches(name: str, globs: tuple[str, ...]) -> bool:
     return any(fnmatchcase(name, glob) for glob in globs)
+
+
+def _require_match(
+    model: nn.Module, wanted: Callable[[str], bool], included: Sequence[str]
+) -> None:
+    names = [block.name for block in WeightIndex(model).blocks()]
+    if names and not any(map(wanted, names)):
+        raise UsageError(
+            f"--layers {' '.join(included)} with what --exclude leaves matches no layer",
+            f"give globs of names such as {', '.join(names[:3])}",
+        )
 
 
 def _require_finite(layers: Sequence[LayerCapture]) -> None:

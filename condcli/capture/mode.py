@@ -25,6 +25,8 @@ from condcli.capture.layer import LayerCapture
 from condcli.capture.linear_maps import LINEAR_MAPS, Call, without_own_padding
 from condcli.capture.weights import Use, WeightIndex
 
+DROPOUTS = {"dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout"}
+
 
 class Capture(TorchFunctionMode):
     """Statistics of every wanted layer and of every activation call site, as they run."""
@@ -85,8 +87,10 @@ class Capture(TorchFunctionMode):
     ) -> Any:
         """Run the call; take what it tells."""
         kwargs = kwargs or {}
-        out = func(*args, **kwargs)
         name = getattr(func, "__name__", "").partition(".")[0]  # linear.default in exported code
+        if name.rstrip("_") in DROPOUTS:
+            return args[0]  # off even where the network itself asks for training=True
+        out = func(*args, **kwargs)
         if name in LINEAR_MAPS and isinstance(out, Tensor):
             call = LINEAR_MAPS[name](*args, **kwargs)
             uses = self.weights.uses(call.weight) if call else []
@@ -144,12 +148,14 @@ class Capture(TorchFunctionMode):
     def _see_other(self, name: str, args: tuple[Any, ...], out: Any) -> None:
         """Note which function, views apart, used a weight other than as a followed linear map."""
         result = out[0] if isinstance(out, tuple) and out else out
-        if not isinstance(result, Tensor) or result._base is not None:
+        if not isinstance(result, Tensor):
             return
+        storage = result.untyped_storage().data_ptr()
         for arg in args:
             for tensor in arg if isinstance(arg, (list, tuple)) else (arg,):
                 for block in self.weights.parameter_blocks(tensor):
-                    self.unfollowed.setdefault(block.name, name)
+                    if block.parameter.untyped_storage().data_ptr() != storage:  # else a view
+                        self.unfollowed.setdefault(block.name, name)
 
     def _call_site(self, function: str) -> str:
         """PATH for an activation module, PATH/function within another; ``:2`` … for later calls."""

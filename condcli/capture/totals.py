@@ -17,6 +17,7 @@ class Totals:
     def __init__(self) -> None:
         self.examples = 0
         self.terms = 0
+        self.largest_batch = 0
         self.seconds = 0.0
         self.loss_name = ""
         self._loss: Tensor | None = None
@@ -29,6 +30,7 @@ class Totals:
         digest does not depend on how the examples fall into batches.
         """
         self.examples += len(y)
+        self.largest_batch = max(self.largest_batch, len(y))
         for digest, tensor in zip(self._hashes, (x, y), strict=True):
             digest.update(tensor_bytes(tensor))
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
-
-if TYPE_CHECKING:
-    from condcli.models import Model
 
 
 def _option(panel: str, text: str, *names: str, **settings: Any) -> Any:
@@ -62,8 +59,8 @@ Seed = Annotated[int, _data("Seed of the drawn subset.", min=0)]
 Normalize = Annotated[
     str | None,
     _data(
-        "none, or MEAN/STD such as 0.5/0.25 or 0.49,0.48,0.45/0.25,0.24,0.26; by default the "
-        "checkpoint's own word, else the data set's usual.",
+        "none, default (the data set's usual), or MEAN/STD such as 0.5/0.25 or "
+        "0.49,0.48,0.45/0.25,0.24,0.26; if not given, the checkpoint's own word, else default.",
         show_default=False,
     ),
 ]
@@ -125,13 +122,11 @@ def probe(
     layers: Layers = None,
     exclude: Exclude = None,
 ) -> None:
-    """Measure a checkpoint in one forward and backward pass, and store what every layer saw.
+    """Measure a checkpoint in one forward and backward pass; store what every layer saw.
 
-    The file that it writes holds the second moments of each linear map's input and output
-    gradient. spectrum, domination and neurons answer from that file alone.
+    The other commands answer from the file that it writes, without model or data.
     """
     from condcli import api, statsfile
-    from condcli.data import open_data
     from condcli.models import load, parse_arch_args
     from condcli.output.progress import examples_progress
     from condcli.output.summary import guessing, summary_panel
@@ -139,19 +134,15 @@ def probe(
 
     statsfile.check_output(output, force=force)
     loaded = load(model, arch=arch, arch_args=parse_arch_args(arch_arg or []), trust=trust)
-    probe_set = open_data(
-        _data_name(data, loaded),
-        root=root,
-        split=split,
-        samples=_sample_count(samples),
-        seed=seed,
-        normalize=normalize or loaded.checkpoint.normalize,
-        download=download,
-    )
-    with examples_progress(probe_set.examples, quiet=is_quiet()) as progress:
+    with examples_progress(quiet=is_quiet()) as progress:
         stats = api.probe(
             loaded,
-            probe_set,
+            data,
+            root=root,
+            split=split,
+            samples=_sample_count(samples),
+            normalize=normalize,
+            download=download,
             loss=loss,
             conv=conv,
             norm=norm,
@@ -172,18 +163,8 @@ def probe(
         emit(summary_panel(stats, output, file_bytes=output.stat().st_size))
     if warning := guessing(stats.provenance):
         notice(f"warning: {warning}")
-
-
-def _data_name(data: str | None, model: Model) -> str:
-    from condcli.errors import UsageError
-
-    name = data or model.checkpoint.data
-    if name is None:
-        raise UsageError(
-            f"{model.checkpoint.path} does not say what data it was trained on",
-            "pass --data, for instance --data digits or --data cifar10 --root FOLDER",
-        )
-    return name
+    if not stats.layers:
+        notice("warning: the network has no linear map that could be probed")
 
 
 def _sample_count(samples: str) -> int | None:
@@ -191,6 +172,9 @@ def _sample_count(samples: str) -> int | None:
 
     if samples == "all":
         return None
-    if not samples.isdecimal() or int(samples) == 0:
-        raise UsageError(f"--samples {samples} is no number of examples", "pass 1, 2, … or all")
-    return int(samples)
+    try:
+        return int(samples)
+    except ValueError:
+        raise UsageError(
+            f"--samples {samples} is no number of examples", "pass 1, 2, … or all"
+        ) from None

@@ -28,8 +28,8 @@ class RateColumn(ProgressColumn):
 
 
 @contextmanager
-def examples_progress(total: int, *, quiet: bool = False) -> Iterator[Callable[[int], None]]:
-    """A function that takes the number of examples just done; shows rate and time left."""
+def examples_progress(*, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A function that takes the examples done and their total; shows rate and time left."""
     console = Console(stderr=True)
     columns = (
         TextColumn("probing"),
@@ -40,5 +40,5 @@ def examples_progress(total: int, *, quiet: bool = False) -> Iterator[Callable[[
     )
     hidden = quiet or not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
-        task = progress.add_task("probing", total=total)
-        yield lambda examples: progress.advance(task, examples)
+        task = progress.add_task("probing", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

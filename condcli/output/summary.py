@@ -51,12 +51,12 @@ def summary(stats: ProbeStats, file: Path, *, file_bytes: int) -> dict[str, str]
 
 
 def guessing(provenance: Provenance) -> str:
-    """A warning when the accuracy is no better than chance; else empty.
+    """A warning when the accuracy on real data is no better than chance; else empty.
 
     No better: below two standard errors above the share of the commonest label.
     """
     accuracy, chance = provenance.accuracy, provenance.chance
-    if accuracy is None or chance is None:
+    if accuracy is None or chance is None or provenance.data_source.startswith("random:"):
         return ""
     error = (chance * (1 - chance) / provenance.loss_terms) ** 0.5
     if accuracy > chance + 2 * error:

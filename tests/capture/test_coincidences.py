@@ -1,4 +1,4 @@
-"""What only looks like the usual case: equal sizes, an outer autocast, inference tensors."""
+"""What only looks like the usual case: equal sizes, views, an outer autocast, odd targets."""
 
 from __future__ import annotations
 
@@ -81,3 +81,52 @@ def test_units_follow_the_latest_linear_map_of_their_shape() -> None:
         model[1].bias.copy_(torch.tensor([1.0, -1, 1, -1]))
     counts = probe(model, (torch.randn(N, 4, 4), LABELS)).activations["2"]
     assert counts.active_count.tolist() == [4 * N, 0, 4 * N, 0]
+
+
+class TwoUses(nn.Module):
+    """One weight in a linear layer and in an einsum, whose result is a view."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(6, 3)
+        self.only = nn.Parameter(torch.randn(3, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed = torch.einsum("nd,cd->nc", x, self.fc.weight)
+        return self.fc(x) + mixed + torch.einsum("nd,cd->nc", x, self.only)
+
+
+def test_a_function_that_returns_a_view_counts_as_a_use() -> None:
+    torch.manual_seed(0)
+    stats = probe(TwoUses(), (torch.randn(N, 6), LABELS))
+    assert stats.layers["fc"].weight_grad_moment_lambda_max is None
+    assert "einsum" in stats.layers["fc"].weight_grad_moment_note
+    assert "einsum" in stats.skipped["only"].reason
+
+
+def test_dropout_is_off_even_when_the_network_insists() -> None:
+    class Insisting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(6, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(nn.functional.dropout(x, 0.9, training=True))
+
+    x = torch.randn(N, 6, dtype=torch.float64)
+    layer = probe(Insisting(), (x, LABELS), dtype="float64").layers["fc"]
+    np.testing.assert_allclose(layer.input_moment, (x.T @ x / N).numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("loss", "target", "message"),
+    [
+        ("bce", torch.full((N, 3), 1.5), "from 0 to 1"),
+        ("cross-entropy", torch.full((N,), -100), "no labelled target"),
+    ],
+)
+def test_targets_that_a_loss_cannot_have_are_refused(
+    loss: str, target: Tensor, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        probe(nn.Linear(6, 3), (torch.randn(N, 6), target), loss=loss)

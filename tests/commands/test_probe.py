@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -142,6 +144,9 @@ def test_an_output_that_exists_is_kept_unless_forced(
         (["--loss", "hinge"], 2, ["hinge"]),
         (["--loss", "mse"], 3, ["mse"]),
         (["--device", "tpu"], 2, ["tpu"]),
+        (["--device", "cpu:x"], 2, ["cpu:x"]),
+        (["--layers", "conv*"], 2, ["conv*", "fc1"]),
+        (["--data", "random:1x8x8", "--loss", "mse"], 2, ["random:1x8x8", "mse"]),
         (["--arch", "resnet18"], 2, ["torchvision:resnet18"]),
         (["--arch", "mlp", "--arch-arg", "depth=9"], 3, ["model.pt"]),
         (["--arch", "absent.py:build"], 3, ["absent.py"]),
@@ -162,12 +167,66 @@ def test_what_cannot_be_done_is_refused_in_one_line(
     assert not (tmp_path / "stats.h5").exists()
 
 
+@pytest.mark.parametrize("word", ["evil.py:data", "os:getcwd", "secret.npz", "imagefolder:."])
+def test_a_checkpoint_cannot_ask_for_code_or_files(
+    condcli_run: Callable[..., Run], tmp_path: Path, word: str
+) -> None:
+    (tmp_path / "evil.py").write_text("open('ran', 'w')\ndef data(): pass\n")
+    state = ZOO["mlp"](**ARGS).state_dict()
+    write_checkpoint(tmp_path / "m.pt", state, arch="mlp", arch_args=ARGS, data=word)
+    assert_refused(condcli_run("probe", "m.pt"), 4, "m.pt", word, "--data")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_checkpoints_own_normalisation_counts_and_is_blamed(
+    condcli_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    state = ZOO["mlp"](**ARGS).state_dict()
+    for word in ("0.5/0.25", "1,2,3/1,1,1"):
+        write_checkpoint(
+            tmp_path / f"{word[0]}.pt",
+            state,
+            arch="mlp",
+            arch_args=ARGS,
+            data="digits",
+            normalize=word,
+        )
+    probed = condcli.probe(tmp_path / "0.pt", samples=50)
+    assert probed.provenance.normalize == "mean 0.5, std 0.25"
+    assert condcli.probe(tmp_path / "0.pt", samples=50, normalize="none").provenance.loss != (
+        probed.provenance.loss
+    )
+    assert_refused(condcli_run("probe", "1.pt"), 3, "1.pt", "--normalize")
+
+
+def test_a_network_without_linear_maps_is_said_to_have_none(
+    condcli_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    class Scale(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(10))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.flatten(1)[:, :10] * self.scale
+
+    (tmp_path / "net.py").write_text(
+        "import torch\nfrom torch import nn\n" + textwrap.dedent(inspect.getsource(Scale))
+    )
+    torch.save(Scale().state_dict(), tmp_path / "scale.pt")
+    result = condcli_run("probe", "scale.pt", "--arch", "net.py:Scale", "--data", "digits")
+    assert result.code == 0
+    assert "no linear map" in result.err
+
+
 def test_classes_that_differ_are_named(condcli_run: Callable[..., Run], tmp_path: Path) -> None:
     model = ZOO["mlp"](**ARGS | {"classes": 7})
     write_checkpoint(
         tmp_path / "seven.pt", model.state_dict(), arch="mlp", arch_args=ARGS | {"classes": 7}
     )
-    assert_refused(condcli_run("probe", "seven.pt", "--data", "digits"), 3, "10", "7", "digits")
+    assert_refused(
+        condcli_run("probe", "seven.pt", "--data", "digits"), 3, "seven.pt", "10", "7", "digits"
+    )
 
 
 def test_a_checkpoint_that_does_not_name_its_data_asks_for_them(

@@ -1,0 +1,157 @@
+"""What is probed: a model and its origin, the data, and the loss that joins them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from condcli.errors import InputError, UnsafeError, UsageError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from condcli.data import ProbeSet
+    from condcli.models import Checkpoint, Model
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The module under test, and where it comes from."""
+
+    module: nn.Module
+    arch: str
+    source: str
+    sha256: str
+    checkpoint: Checkpoint | None = None
+
+
+def subject_of(model: nn.Module | Model | str | Path) -> Subject:
+    """The module in memory, in a loaded checkpoint, or in the checkpoint at a path."""
+    from torch import nn
+
+    if isinstance(model, nn.Module):
+        return Subject(model, type(model).__name__, "memory", _digest(model))
+    from condcli.models import load
+
+    loaded = load(Path(model)) if isinstance(model, str | Path) else model
+    checkpoint = loaded.checkpoint
+    return Subject(loaded.module, loaded.arch, str(checkpoint.path), checkpoint.sha256, checkpoint)
+
+
+@contextmanager
+def naming_file(subject: Subject) -> Iterator[None]:
+    """Put the checkpoint's name before what is found wrong in its network."""
+    try:
+        yield
+    except InputError as error:
+        if subject.checkpoint is None:
+            raise
+        raise InputError(f"{subject.source}: {error.message}", error.remedy) from error
+
+
+def _digest(model: nn.Module) -> str:
+    """sha256 over the names and bytes of the state, in order."""
+    from condcli.capture.totals import tensor_bytes
+
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor_bytes(tensor))
+    return digest.hexdigest()
+
+
+def first_batch(probe_set: ProbeSet) -> tuple[torch.Tensor, torch.Tensor]:
+    """One example, or the first batch where batches are taken as they come.
+
+    Labels are not yet drawn nor checked; a DataLoader's use of global random numbers is undone.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        return next(iter(probe_set.read(1)))
+
+
+def probe_set_of(
+    data: ProbeSet | str | Path | Iterable[Any] | None,
+    subject: Subject,
+    *,
+    samples: int | None,
+    seed: int,
+    normalize: str | None,
+    **place: Any,
+) -> ProbeSet:
+    """The data asked for, else those that the checkpoint names; its word on normalising counts."""
+    from condcli.data import ProbeSet, as_probe_set, open_data
+
+    if isinstance(data, ProbeSet):
+        return data
+    name = _own_data(subject) if data is None else data
+
+    def opened(normalize: str | None) -> ProbeSet:
+        chosen: dict[str, Any] = {"samples": samples, "seed": seed, "normalize": normalize}
+        if isinstance(name, str | Path):
+            return open_data(str(name), **chosen, **place)
+        return as_probe_set(name, source="memory", **chosen)
+
+    own = subject.checkpoint.normalize if subject.checkpoint else None
+    if normalize is not None or own is None:
+        return opened(normalize)
+    try:
+        return opened(own)
+    except UsageError as error:
+        opened("none")  # raises what is wrong apart from that word
+        raise InputError(
+            f"{subject.source}: its own normalize {own!r} does not fit ({error.message})",
+            "pass --normalize",
+        ) from error
+
+
+def _own_data(subject: Subject) -> str:
+    """The data that the checkpoint says it was trained on, if that names neither code nor files."""
+    from condcli.data.catalogue import KNOWN
+
+    name = subject.checkpoint.data if subject.checkpoint else None
+    if name is None:
+        raise UsageError(
+            f"{subject.source} does not say what data it was trained on",
+            "pass --data, for instance --data digits or --data cifar10 --root FOLDER",
+        )
+    if name not in KNOWN and not name.startswith("random:"):
+        raise UnsafeError(
+            f"{subject.source} asks for the data {name!r}, which condcli does not know by name",
+            "pass --data yourself",
+        )
+    return name
+
+
+def task(
+    loss: str,
+    y: torch.Tensor,
+    probe_set: ProbeSet,
+    output_shape: tuple[int, ...],
+    subject: Subject,
+) -> tuple[str, ProbeSet]:
+    """The loss, and for cross entropy the data with the network's number of classes."""
+    from condcli.capture.losses import choose
+
+    if probe_set.random_labels and loss in ("mse", "bce"):
+        raise UsageError(
+            f"{probe_set.source} has class labels, which {loss} does not take",
+            "drop --loss",
+        )
+    loss = "cross-entropy" if probe_set.random_labels else choose(loss, y)
+    if loss != "cross-entropy" or not output_shape:
+        return loss, probe_set
+    outputs = output_shape[0]
+    if probe_set.classes not in (None, outputs):
+        raise InputError(
+            f"{subject.source} ({subject.arch}) has {outputs} outputs, but {probe_set.source} has "
+            f"{probe_set.classes} classes",
+            "probe it on data with the classes that it was trained on",
+        )
+    return loss, probe_set.with_classes(outputs)
