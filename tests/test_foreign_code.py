@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from condcli.capture.rehearsal import network_errors, rehearse
+from condcli.capture.rehearsal import network_errors
 from condcli.cli import run
 from condcli.errors import CannotFinishError, InputError, Terminated, is_out_of_memory
 from condcli.models import ZOO, load, read_checkpoint
@@ -189,16 +189,13 @@ def test_a_batch_too_small_for_batch_statistics_gets_its_remedy() -> None:
 def test_integers_for_a_network_of_floats_get_their_remedy(
     network: nn.Module, x: torch.Tensor
 ) -> None:
-    with pytest.raises(InputError, match=r"; store x as floats or uint8$"):
-        rehearse(network, x, dtype=torch.float32, device=torch.device("cpu"), source="x.npz")
+    failing = pytest.raises(InputError, match=r"; store x as floats or uint8$")
+    with failing, network_errors(x, "x.npz"):
+        network(x)
 
 
 def test_a_wrong_shape_keeps_its_own_remedy() -> None:
-    with pytest.raises(InputError, match="; choose data of the shape it was trained on"):
-        rehearse(
-            nn.Linear(4, 2),
-            torch.ones(2, 5),
-            dtype=torch.float32,
-            device=torch.device("cpu"),
-            source="digits",
-        )
+    x = torch.ones(2, 5)
+    failing = pytest.raises(InputError, match="; choose data of the shape it was trained on")
+    with failing, network_errors(x, "digits"):
+        nn.Linear(4, 2)(x)
