@@ -66,7 +66,8 @@ def probe(
     import torch
 
     from condcli.capture import measure, rehearse
-    from condcli.capture.memory import require_room
+    from condcli.capture.memory import needs, require_room
+    from condcli.capture.weights import name_filter
 
     _check_options(conv=conv, norm=norm, per_example=per_example, dtype=dtype)
     target, precision = _device(device, dtype), getattr(torch, dtype)
@@ -82,9 +83,25 @@ def probe(
         download=download,
     )
     x, y = first_batch(probe_set)
-    rehearsal = rehearse(subject.module, x, dtype=precision, device=target, source=probe_set.source)
-    largest_batch = len(x) if len(x) > 1 else min(batch_size, probe_set.examples)
-    require_room(rehearsal.saved_bytes, largest_batch, target)
+    rehearsal = rehearse(
+        subject.module,
+        x,
+        view=conv,
+        wanted=name_filter(layers, exclude),
+        dtype=precision,
+        device=target,
+        source=probe_set.source,
+    )
+    require_room(
+        needs(
+            rehearsal,
+            batch_size=len(x) if len(x) > 1 else min(batch_size, probe_set.examples),
+            examples=probe_set.examples,
+            per_example=per_example,
+            dtype=precision,
+        ),
+        target,
+    )
     loss, probe_set = task(loss, y, probe_set, rehearsal.output_shape, subject)
     done = 0
 

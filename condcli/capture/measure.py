@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,7 @@ from condcli.capture.mode import Capture
 from condcli.capture.rehearsal import network_errors
 from condcli.capture.totals import Totals
 from condcli.capture.undisturbed import undisturbed
-from condcli.capture.weights import WeightIndex
+from condcli.capture.weights import WeightIndex, name_filter
 from condcli.errors import InputError, UsageError
 from condcli.stats import ActivationStats, LayerStats, SkippedWeight
 
@@ -63,12 +62,8 @@ def measure(
     Raises InputError when the data do not fit the model or a statistic is not finite.
     """
     device = device or torch.device("cpu")
-    included, excluded = tuple(layers) or ("*",), tuple(exclude)
-
-    def wanted(name: str) -> bool:
-        return _matches(name, included) and not _matches(name, excluded)
-
-    _require_match(model, wanted, included)
+    wanted = name_filter(layers, exclude)
+    _require_match(model, wanted, layers)
     capture = Capture(
         model, view=view, per_example=per_example, trusted=example_first, wanted=wanted
     )
@@ -136,17 +131,11 @@ def _float(tensor: Tensor, dtype: torch.dtype) -> torch.dtype:
     return dtype if tensor.is_floating_point() else tensor.dtype
 
 
-def _matches(name: str, globs: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(name, glob) for glob in globs)
-
-
-def _require_match(
-    model: nn.Module, wanted: Callable[[str], bool], included: Sequence[str]
-) -> None:
+def _require_match(model: nn.Module, wanted: Callable[[str], bool], layers: Iterable[str]) -> None:
     names = [block.name for block in WeightIndex(model).blocks()]
     if names and not any(map(wanted, names)):
         raise UsageError(
-            f"--layers {' '.join(included)} with what --exclude leaves matches no layer",
+            f"--layers {' '.join(layers) or '*'} with what --exclude leaves matches no layer",
             f"give globs of names such as {', '.join(names[:3])}",
         )
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from condcli.errors import CannotFinishError
 
+if TYPE_CHECKING:
+    from condcli.capture.rehearsal import Rehearsal
+
 GIB = 2**30
 # Beside what autograd keeps, a pass holds gradients and work space of about the same size.
 PASS_FACTOR = 2
+# A moment's entry: its sum and its mean in float64, and once more in the image of the file.
+MOMENT_BYTES = 24
 
 
 def peak_memory(device: torch.device) -> int:
@@ -54,15 +61,38 @@ class SavedBytes(torch.autograd.graph.saved_tensors_hooks):
         return tensor
 
 
-def require_room(example_bytes: int, batch_size: int, device: torch.device) -> None:
-    """Raise CannotFinishError when a batch will not fit, with the largest size that will."""
-    room = available_memory(device)
-    needed = PASS_FACTOR * example_bytes * batch_size
-    if room is None or needed <= room:
+def require_room(needs: Mapping[str, tuple[float, str]], device: torch.device) -> None:
+    """Raise CannotFinishError when ``needs``, by purpose, exceed what ``device`` has free.
+
+    A need is its bytes, and what makes it smaller; the largest one's remedy is given.
+    """
+    room, total = available_memory(device), sum(size for size, _ in needs.values())
+    if room is None or total <= room:
         return
-    fitting = max(1, room // max(1, PASS_FACTOR * example_bytes))
+    parts = ", ".join(f"{size / GIB:.2g} GiB for {what}" for what, (size, _) in needs.items())
     raise CannotFinishError(
-        f"a batch of {batch_size} examples needs about {needed / GIB:.1f} GiB on {device}, and "
-        f"{room / GIB:.1f} GiB are free",
-        f"pass --batch-size {fitting}" if fitting < batch_size else "free some memory",
+        f"about {total / GIB:.2g} GiB are needed on {device} ({parts}), and {room / GIB:.2g} GiB "
+        "are free",
+        max(needs.values())[1],
     )
+
+
+def needs(
+    rehearsal: Rehearsal, *, batch_size: int, examples: int, per_example: str, dtype: torch.dtype
+) -> dict[str, tuple[float, str]]:
+    """What a probe needs, as ``require_room`` takes it."""
+    batch = PASS_FACTOR * rehearsal.saved_bytes * batch_size
+    gradients = rehearsal.gradient_numbers * examples * dtype.itemsize
+    found = {
+        f"a batch of {batch_size}": (float(batch), "pass a smaller --batch-size"),
+        "the moments": (
+            float(MOMENT_BYTES * rehearsal.moment_numbers),
+            "leave wide layers out with --exclude, or name some with --layers",
+        ),
+    }
+    if per_example == "all":
+        found["per-example gradients"] = (
+            float(gradients),
+            "pass --per-example auto, or fewer --samples",
+        )
+    return found

@@ -44,7 +44,6 @@ class Capture(TorchFunctionMode):
         self.weights = WeightIndex(model)
         self.layers: dict[str, LayerCapture] = {}
         self.activations: dict[str, ActivationCount] = {}
-        self.example_first: set[str] = set()  # layers whose input's first axis was the batch's size
         self.unfollowed: dict[str, str] = {}  # layer → the function that used its weight
         self._view = view
         self._per_example = per_example
@@ -109,8 +108,6 @@ class Capture(TorchFunctionMode):
         if self._running and self._running[-1] is uses[0].block.module:
             call = without_own_padding(call, self._running[-1])
         for use in uses:
-            if call.map.is_batch_of(call.x, self._examples):
-                self.example_first.add(use.block.name)
             if self._wanted(use.block.name):
                 self._see_use(call, use, out)
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor, nn
 
+from condcli.capture.linear_maps import Call
 from condcli.capture.memory import SavedBytes
 from condcli.capture.mode import Capture
 from condcli.capture.undisturbed import undisturbed
+from condcli.capture.weights import Use
 from condcli.errors import InputError
 from condcli.user_code import foreign_code, one_line
 
@@ -26,10 +29,41 @@ class Rehearsal:
     output_shape: tuple[int, ...]  # without the batch axis
     saved_bytes: int  # kept by autograd for one example
     example_first: frozenset[str]  # layers whose input's first axis follows the examples
+    moment_numbers: int  # entries of all moments
+    gradient_numbers: int  # weights of the layers that see more than one row per example
+
+
+class Survey(Capture):
+    """Sees the network run, and takes note of sizes only."""
+
+    def __init__(self, model: nn.Module, view: str, wanted: Callable[[str], bool]) -> None:
+        super().__init__(model, view=view, wanted=wanted)
+        self.example_first: set[str] = set()
+        self.moments: dict[str, int] = {}
+        self.gradients: dict[str, int] = {}
+
+    def _see_use(self, call: Call, use: Use, out: Tensor) -> None:
+        name = use.block.name
+        matrices = call.map.weight_matrix(use.weight(use.block.parameter))
+        groups, d_out, d_in = matrices.shape
+        if self._view == "channels":
+            d_in //= prod(call.map.kernel)
+        self.moments[name] = groups * (d_in**2 + d_out**2)
+        if call.map.is_batch_of(call.x, self._examples):
+            self.example_first.add(name)
+        if out.dim() != 2 or name in self.gradients:
+            self.gradients[name] = matrices.numel()
 
 
 def rehearse(
-    model: nn.Module, x: Tensor, *, dtype: torch.dtype, device: torch.device, source: str
+    model: nn.Module,
+    x: Tensor,
+    *,
+    view: str,
+    wanted: Callable[[str], bool],
+    dtype: torch.dtype,
+    device: torch.device,
+    source: str,
 ) -> Rehearsal:
     """Run one example forward, two or three times over: batch statistics need two values.
 
@@ -44,19 +78,23 @@ def rehearse(
         copies = x[:1].repeat_interleave(3 if len(x) == 2 else 2, dim=0)
         try:
             with network_errors(x, source):
-                return _rehearsed(model, copies)
+                return _rehearsed(model, copies, Survey(model, view, wanted))
         except InputError:
             with network_errors(x, source):
-                return _rehearsed(model, x)
+                return _rehearsed(model, x, Survey(model, view, wanted))
 
 
-def _rehearsed(model: nn.Module, x: Tensor) -> Rehearsal:
+def _rehearsed(model: nn.Module, x: Tensor, survey: Survey) -> Rehearsal:
     saved = SavedBytes(model)
-    capture = Capture(model, wanted=lambda name: False)
-    with saved, capture.forward_pass(len(x)):
+    with saved, survey.forward_pass(len(x)):
         output = model(x.clone())
-    shape = tuple(output.shape[1:]) if isinstance(output, Tensor) else ()
-    return Rehearsal(shape, saved.bytes // len(x), frozenset(capture.example_first))
+    return Rehearsal(
+        output_shape=tuple(output.shape[1:]) if isinstance(output, Tensor) else (),
+        saved_bytes=saved.bytes // len(x),
+        example_first=frozenset(survey.example_first),
+        moment_numbers=sum(survey.moments.values()),
+        gradient_numbers=sum(survey.gradients.values()),
+    )
 
 
 @contextmanager
