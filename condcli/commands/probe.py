@@ -132,7 +132,8 @@ def probe(
     from condcli.output.summary import guessing, summary_panel
     from condcli.output.terminal import emit, is_quiet, notice
 
-    statsfile.check_output(output, force=force)
+    inputs = [model, *([Path(data)] if data else [])]
+    statsfile.check_output(output, force=force, inputs=inputs)
     loaded = load(model, arch=arch, arch_args=parse_arch_args(arch_arg or []), trust=trust)
     with examples_progress(quiet=is_quiet()) as progress:
         stats = api.probe(

@@ -129,6 +129,17 @@ def test_an_output_that_exists_is_kept_unless_forced(
     assert condcli_run("probe", checkpoint, "--samples", 20, "--force").code == 0
 
 
+def test_an_input_is_never_replaced_by_the_output(
+    condcli_run: Callable[..., Run], checkpoint: Path, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "d.npz", x=np.zeros((5, 64), np.float32), y=np.arange(5))
+    before = {name: (tmp_path / name).read_bytes() for name in ("model.pt", "d.npz")}
+    for name in before:
+        result = condcli_run("probe", checkpoint, "--data", "d.npz", "-o", name, "--force")
+        assert_refused(result, 5, name, "input")
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
