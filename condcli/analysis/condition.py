@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 
@@ -22,6 +23,7 @@ class ConditionNumber:
     size: int  # d
 
 
+@lru_cache
 def place(percent: float, size: int) -> int:
     """⌈p·d⌉, the place (from 1) of the eigenvalue that κ_p divides by; exact in decimals."""
     return max(1, math.ceil(Fraction(str(percent)) * size / 100))

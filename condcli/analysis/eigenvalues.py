@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -22,7 +23,7 @@ class Rank:
     size: int  # d
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Spectrum:
     """The eigenvalues of G positive semidefinite d × d matrices; their union is one layer's.
 
@@ -34,17 +35,17 @@ class Spectrum:
     floor: FloatArray  # (G, 1): the noise floor, d · eps · λ_1 of the group
     ceiling: IntArray  # (G, 1): no group has more non-zero eigenvalues than this
 
-    @property
+    @cached_property
     def resolved(self) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
         """Which eigenvalues are above the noise floor, (G, d)."""
         return (self.values > self.floor) & self._possible
 
-    @property
+    @cached_property
     def lower(self) -> FloatArray:
         """The least that the eigenvalues can be, (G, d), descending in each group."""
         return np.where(self.resolved, self.values, 0.0)
 
-    @property
+    @cached_property
     def upper(self) -> FloatArray:
         """The most that the eigenvalues can be, (G, d), descending in each group."""
         return np.where(self.resolved, self.values, np.where(self._possible, self.floor, 0.0))
@@ -80,7 +81,7 @@ class Spectrum:
         """The spectrum of the matrices times a positive factor."""
         return replace(self, values=factor * self.values, floor=factor * self.floor)
 
-    @property
+    @cached_property
     def _possible(self) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
         return np.arange(self.values.shape[1]) < self.ceiling
 

@@ -1,4 +1,4 @@
-"""Order statistics of the eigenvalues of A ⊗ B, exactly and without forming all products.
+"""Order statistics of the eigenvalues of A ⊗ B, exactly, and without forming many products.
 
 The eigenvalues are the products a_i · b_j. With both lists sorted, those not yet ruled out are a
 run of j for each i. The weighted median of the runs' middles has at least a quarter of them on
@@ -11,7 +11,7 @@ import numpy as np
 
 from condcli.stats import FloatArray, IntArray
 
-_FEW = 1024  # so many products left are simply sorted
+_FEW = 1 << 14  # so many products are simply formed
 _SMALLEST = float(np.nextafter(0, 1))
 
 
@@ -20,6 +20,8 @@ def kth_largest_product(a: FloatArray, b: FloatArray, k: int) -> float:
 
     `a` is (G, m), `b` (G, n), both ≥ 0 and descending along the second axis.
     """
+    if a.size * b.shape[1] <= _FEW:
+        return _kth_largest(_all_products(a, b), k)
     lists = _padded(b)
     start = np.zeros(a.shape, dtype=np.int64)  # products before it are above the answer
     stop = _counts(a, lists, _SMALLEST)  # products from here on are below the answer
@@ -35,14 +37,23 @@ def kth_largest_product(a: FloatArray, b: FloatArray, k: int) -> float:
         if above.sum() < k:
             return pivot
         stop = above
-    left = _products_between(a, b, start, stop)
-    place = left.size - (k - int(start.sum()))
-    return float(np.partition(left, place)[place])
+    return _kth_largest(_products_between(a, b, start, stop), k - int(start.sum()))
 
 
 def count_products_from(a: FloatArray, b: FloatArray, threshold: float) -> int:
     """How many of the products a[g, i] · b[g, j] are ≥ a threshold above 0."""
+    if a.size * b.shape[1] <= _FEW:
+        return int(np.count_nonzero(_all_products(a, b) >= threshold))
     return int(_counts(a, _padded(b), threshold).sum())
+
+
+def _kth_largest(values: FloatArray, k: int) -> float:
+    return float(np.partition(values, values.size - k)[values.size - k])
+
+
+def _all_products(a: FloatArray, b: FloatArray) -> FloatArray:
+    products: FloatArray = (a[:, :, None] * b[:, None, :]).ravel()
+    return products
 
 
 def _padded(b: FloatArray) -> FloatArray:

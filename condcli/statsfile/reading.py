@@ -10,7 +10,14 @@ from typing import Any, Generic
 from condcli.errors import CondcliError, InputError
 from condcli.stats import ActivationStats, LayerStats, ProbeStats, Provenance, SkippedWeight
 from condcli.statsfile import schema
-from condcli.statsfile.hdf5 import attributes, child_dataset, child_group, h5py, plain_array
+from condcli.statsfile.hdf5 import (
+    attribute,
+    attributes,
+    child_dataset,
+    child_group,
+    h5py,
+    plain_array,
+)
 from condcli.statsfile.names import decode, encode
 from condcli.statsfile.schema import Record
 
@@ -30,7 +37,7 @@ def read(path: str | Path) -> ProbeStats:
         )
     with _damage_named(path):
         # The file is never changed in place, only replaced: no lock is needed.
-        file = h5py.File(path, "r", locking=False)
+        file = h5py.File(path, "r", locking=False).id
         values = attributes(file)
         _check_kind(path, values)
         members: dict[str, str] = {}
@@ -67,8 +74,8 @@ class _Records(Mapping[str, Record], Generic[Record]):
         self._section = child_group(file, section)
         self._kind = kind
         self._digests: dict[str, str] = {}
-        for group_name in self._section:
-            digest = child_group(self._section, group_name).attrs[schema.DIGEST]
+        for group_name in map(bytes.decode, self._section):
+            digest = _digest(child_group(self._section, group_name))
             self._digests[decode(group_name)] = digest
             members[f"/{section}/{group_name}"] = digest
 
@@ -88,8 +95,8 @@ class _Records(Mapping[str, Record], Generic[Record]):
 
 def _read_record(group: Any, kind: type[Record], name: str, digest: str) -> Record:
     values = attributes(group)
-    datasets = {key: child_dataset(group, key) for key in group}
-    digests = {key: str(attributes(item)[schema.DIGEST]) for key, item in datasets.items()}
+    datasets = {key: child_dataset(group, key) for key in map(bytes.decode, group)}
+    digests = {key: _digest(item) for key, item in datasets.items()}
     if schema.digest_of_group(values, digests.items()) != digest:
         raise ValueError("checksum of the attributes")
 
@@ -103,6 +110,10 @@ def _read_record(group: Any, kind: type[Record], name: str, digest: str) -> Reco
         return found
 
     return schema.record_from(kind, values | {"name": name}, array)
+
+
+def _digest(item: Any) -> str:
+    return str(attribute(item, schema.DIGEST.encode()))
 
 
 def _no_array(key: str, dtypes: tuple[str, ...]) -> None:

@@ -46,13 +46,18 @@ def test_the_order_statistic_is_that_of_sorting_all_products(
         assert kth_largest_product(*factors, k) == products[k - 1]
 
 
+@pytest.mark.parametrize("few", [0, 1024])
 @settings(deadline=None, max_examples=100)
 @given(factors=factors(), data=st.data())
-def test_products_are_counted_with_ties(factors: tuple[Any, Any], data: st.DataObject) -> None:
+def test_products_are_counted_with_ties(
+    few: int, factors: tuple[Any, Any], data: st.DataObject
+) -> None:
     products = all_products(*factors)
     positive = products[products > 0]
     threshold = data.draw(st.sampled_from(list(positive))) if positive.size else 1.0
-    assert count_products_from(*factors, float(threshold)) == np.sum(products >= threshold)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kronecker, "_FEW", few)
+        assert count_products_from(*factors, float(threshold)) == np.sum(products >= threshold)
 
 
 def test_a_big_layer_is_exact_as_well() -> None:
