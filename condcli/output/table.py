@@ -33,7 +33,8 @@ def to_table(report: Report) -> str:
             console.print(_pairs(report.facts))
         if above or report.facts:
             console.print()
-        console.print(_table(kept) if report.rows else Text("no rows"))
+        body = _table(kept) if report.rows else Text("no rows")
+        console.print(body, no_wrap=True, overflow="crop")
         remarks = _remarks(report, columns, kept)
         if remarks:
             console.print()
@@ -58,7 +59,7 @@ def _columns(report: Report) -> Iterator[Cells]:
 def _table(columns: list[Cells]) -> Text:
     """A line a row; Rich's own table, which can wrap, takes ten times as long."""
     header, *rows = zip(*map(_padded, columns), strict=True)
-    text = Text((" " * GAP).join(header), style="bold", no_wrap=True, overflow="crop")
+    text = Text((" " * GAP).join(header), style="bold")
     for row in rows:
         text.append("\n" + (" " * GAP).join(row), style="not bold")
     return text

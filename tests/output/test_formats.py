@@ -113,3 +113,16 @@ def test_every_format_ends_with_one_newline(form: Any) -> None:
     text = render(report(Row(), facts={"format": "zip"}), form)
     assert text.endswith("\n")
     assert not text.endswith("\n\n")
+
+
+def test_a_table_too_wide_for_the_terminal_is_cut_and_not_wrapped(monkeypatch: Any) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    lines = to_table(report(Row(layer="first"), Row(layer="last"), legend={})).splitlines()
+    assert [line.split()[0] for line in lines[:3]] == ["layer", "first", "last"]
+    assert lines[3] == ""
+
+
+def test_letters_of_double_width_keep_the_columns_straight() -> None:
+    header, wide, narrow = to_table(report(Row(layer="層"), Row(layer="fc"))).splitlines()[:3]
+    assert wide.replace("層", "fc") == narrow
+    assert header.index("units") + len("units") == narrow.index("10") + 2
