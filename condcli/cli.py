@@ -78,7 +78,8 @@ def run(arguments: Sequence[str]) -> int:
         with command.make_context("condcli", list(arguments)) as context:
             debug = context.params["debug"]
             command.invoke(context)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the caller: there is nobody to tell
+            sys.stdout.flush()
     except typer.Exit as leaving:
         return leaving.exit_code
     except BrokenPipeError:
