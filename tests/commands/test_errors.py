@@ -186,7 +186,6 @@ def test_a_reader_that_has_gone_is_no_error_and_gates_still_count(file: Path) ->
         assert "rror" not in done.stderr
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize(("closed", "code"), [(">&-", 0), ("2>&-", 3)])
 def test_a_closed_stream_is_no_bug(file: Path, closed: str, code: int) -> None:
     target = file if code == 0 else file.with_name("absent.h5")
@@ -195,6 +194,7 @@ def test_a_closed_stream_is_no_bug(file: Path, closed: str, code: int) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_under_stdout_exits_5(file: Path) -> None:
     with open("/dev/full", "w") as full:
         done = condcli("spectrum", str(file), capture_output=False, stdout=full, stderr=-1)
