@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,16 +17,11 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from condcli.capture import Measurement
+    from condcli.capture import Measurement, Options
     from condcli.data import ProbeSet
     from condcli.models import Model
 
-CHOICES = {
-    "conv": ("channels", "patches"),
-    "norm": ("batch", "running"),
-    "per_example": ("auto", "all", "none"),
-    "dtype": ("float32", "float64"),
-}
+DTYPES = ("float32", "float64")
 
 
 def probe(
@@ -65,12 +61,22 @@ def probe(
     """
     import torch
 
-    from condcli.capture import measure, rehearse
+    from condcli.capture import Options, measure, rehearse
     from condcli.capture.memory import needs, require_room
-    from condcli.capture.weights import name_filter
 
-    _check_options(conv=conv, norm=norm, per_example=per_example, dtype=dtype)
-    target, precision = _device(device, dtype), getattr(torch, dtype)
+    if dtype not in DTYPES:
+        raise UsageError(f"dtype {dtype!r} does not exist", f"choose {', '.join(DTYPES)}")
+    options = Options(
+        loss=loss,
+        conv=conv,
+        norm=norm,
+        per_example=per_example,
+        dtype=getattr(torch, dtype),
+        device=_device(device, dtype),
+        seed=seed,
+        layers=tuple(layers),
+        exclude=tuple(exclude),
+    )
     subject = subject_of(model)
     probe_set = probe_set_of(
         data,
@@ -83,75 +89,26 @@ def probe(
         download=download,
     )
     x, y = first_batch(probe_set)
-    rehearsal = rehearse(
-        subject.module,
-        x,
-        view=conv,
-        wanted=name_filter(layers, exclude),
-        dtype=precision,
-        device=target,
-        source=probe_set.source,
-    )
-    require_room(
-        needs(
-            rehearsal,
-            batch_size=len(x) if len(x) > 1 else min(batch_size, probe_set.examples),
-            examples=probe_set.examples,
-            per_example=per_example,
-            dtype=precision,
-        ),
-        target,
-    )
+    rehearsal = rehearse(subject.module, x, options, source=probe_set.source)
+    largest = len(x) if len(x) > 1 else min(batch_size, probe_set.examples)
+    room = needs(rehearsal, options, batch_size=largest, examples=probe_set.examples)
+    require_room(room, options.device)
     loss, probe_set = task(loss, y, probe_set, rehearsal.output_shape, subject)
-    done = 0
-
-    def advance(examples: int) -> None:
-        nonlocal done
-        done += examples
-        progress(done, probe_set.examples)
-
     with naming_file(subject):
         measurement = measure(
             subject.module,
             probe_set.batches(batch_size),
-            loss=loss,
-            view=conv,
-            norm=norm,
-            per_example=per_example,
+            replace(options, loss=loss),
             example_first=rehearsal.example_first,
-            dtype=precision,
-            device=target,
-            seed=seed,
-            layers=layers,
-            exclude=exclude,
             source=probe_set.source,
-            progress=advance,
+            progress=lambda examples: progress(examples, probe_set.examples),
         )
     return ProbeStats(
-        provenance=_provenance(
-            subject,
-            probe_set,
-            measurement,
-            command=command,
-            conv=conv,
-            norm=norm,
-            dtype=dtype,
-            device=str(target),
-            seed=seed,
-        ),
+        provenance=_provenance(subject, probe_set, measurement, options, command),
         layers=measurement.layers,
         activations=measurement.activations,
         skipped=measurement.skipped,
     )
-
-
-def _check_options(**given: str) -> None:
-    for name, value in given.items():
-        if value not in CHOICES[name]:
-            raise UsageError(
-                f"{name.replace('_', '-')} {value!r} does not exist",
-                f"choose {', '.join(CHOICES[name])}",
-            )
 
 
 def _device(name: str, dtype: str) -> torch.device:
@@ -178,7 +135,8 @@ def _provenance(
     subject: Subject,
     probe_set: ProbeSet,
     measurement: Measurement,
-    **options: Any,
+    options: Options,
+    command: str,
 ) -> Provenance:
     import torch
 
@@ -206,5 +164,10 @@ def _provenance(
         peak_memory_bytes=measurement.peak_memory_bytes,
         batch_size=totals.largest_batch,
         step=subject.checkpoint.step if subject.checkpoint else None,
-        **options,
+        command=command,
+        conv=options.conv,
+        norm=options.norm,
+        dtype=str(options.dtype).removeprefix("torch."),
+        device=str(options.device),
+        seed=options.seed,
     )

@@ -13,10 +13,11 @@ from condcli.capture import losses
 from condcli.capture.layer import LayerCapture
 from condcli.capture.memory import peak_memory
 from condcli.capture.mode import Capture
+from condcli.capture.options import Options
 from condcli.capture.rehearsal import network_errors
 from condcli.capture.totals import Totals
 from condcli.capture.undisturbed import undisturbed
-from condcli.capture.weights import WeightIndex, name_filter
+from condcli.capture.weights import WeightIndex
 from condcli.errors import InputError, UsageError
 from condcli.stats import ActivationStats, LayerStats, SkippedWeight
 
@@ -37,47 +38,36 @@ class Measurement:
 def measure(
     model: nn.Module,
     batches: Iterable[Batch],
+    options: Options,
     *,
-    loss: str = "auto",
-    view: str = "channels",
-    norm: str = "batch",
-    per_example: str = "auto",
-    example_first: Container[str] | None = None,
-    dtype: torch.dtype = torch.float32,
-    device: torch.device | None = None,
-    seed: int = 0,
-    layers: Iterable[str] = (),
-    exclude: Iterable[str] = (),
-    source: str = "the data",
-    progress: Callable[[int], None] = lambda examples: None,
+    example_first: Container[str],
+    source: str,
+    progress: Callable[[int], None],
 ) -> Measurement:
     """The statistics of every linear map and activation, from one pass over ``batches``.
 
     ``model`` is left exactly as it was. Gradients are of the summed loss, so how the examples
-    fall into batches does not matter (batch statistics, ``norm="batch"``, apart). ``layers`` and
-    ``exclude`` are globs over layer names; ``example_first`` names the layers whose input's first
-    axis is known to be the examples' (a rehearsal tells), by default all where it has that size;
-    ``progress`` is called with each batch's size.
+    fall into batches does not matter (batch statistics, ``norm="batch"``, apart).
+    ``example_first`` names the layers whose input's first axis is the examples' (a rehearsal
+    tells); ``source`` names the data in errors; ``progress`` is called with the
+    examples done, after each batch.
 
     Raises InputError when the data do not fit the model or a statistic is not finite.
     """
-    device = device or torch.device("cpu")
-    wanted = name_filter(layers, exclude)
-    _require_match(model, wanted, layers)
-    capture = Capture(
-        model, view=view, per_example=per_example, trusted=example_first, wanted=wanted
-    )
+    _require_match(model, options)
+    capture = Capture(model, options, trusted=example_first)
+    device, dtype = options.device, options.dtype
     totals = Totals()
-    with undisturbed(model, norm=norm, dtype=dtype, device=device, seed=seed):
+    with undisturbed(model, options):
         for x, y in batches:
             totals.see_data(x, y)
-            totals.loss_name = totals.loss_name or losses.choose(loss, y)
+            totals.loss_name = totals.loss_name or losses.choose(options.loss, y)
             start = time.perf_counter()
             # A copy: a network may work in place on its input.
             x = x.to(device, _float(x, dtype), copy=True)
             _one_pass(capture, model, x, y, totals, source)
             totals.seconds += time.perf_counter() - start
-            progress(len(y))
+            progress(totals.examples)
         if not totals.examples:
             raise InputError(f"{source} holds no examples", "choose other data")
         if not totals.terms:
@@ -101,7 +91,7 @@ def measure(
     return Measurement(
         layers={layer.name: layer for layer in stats},
         activations={name: count.stats(name) for name, count in capture.activations.items()},
-        skipped=_skipped(capture, missing, wanted),
+        skipped=_skipped(capture, missing, options),
         totals=totals,
         peak_memory_bytes=peak,
     )
@@ -131,11 +121,11 @@ def _float(tensor: Tensor, dtype: torch.dtype) -> torch.dtype:
     return dtype if tensor.is_floating_point() else tensor.dtype
 
 
-def _require_match(model: nn.Module, wanted: Callable[[str], bool], layers: Iterable[str]) -> None:
+def _require_match(model: nn.Module, options: Options) -> None:
     names = [block.name for block in WeightIndex(model).blocks()]
-    if names and not any(map(wanted, names)):
+    if names and not any(map(options.wants, names)):
         raise UsageError(
-            f"--layers {' '.join(layers) or '*'} with what --exclude leaves matches no layer",
+            f"--layers {' '.join(options.layers) or '*'}, less what --exclude names, is no layer",
             f"give globs of names such as {', '.join(names[:3])}",
         )
 
@@ -155,7 +145,7 @@ def _require_finite(layers: Sequence[LayerCapture]) -> None:
 
 
 def _skipped(
-    capture: Capture, missing: Mapping[str, str], wanted: Callable[[str], bool]
+    capture: Capture, missing: Mapping[str, str], options: Options
 ) -> dict[str, SkippedWeight]:
     """Every matrix weight that has no statistics, with the reason."""
     skipped = {}
@@ -163,7 +153,7 @@ def _skipped(
         name = block.name
         if name in capture.layers and name not in missing:
             continue
-        if not wanted(name):
+        if not options.wants(name):
             reason = "left out by --layers or --exclude"
         elif name in missing:
             reason = missing[name]

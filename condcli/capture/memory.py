@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from condcli.errors import CannotFinishError
 
 if TYPE_CHECKING:
+    from condcli.capture.options import Options
     from condcli.capture.rehearsal import Rehearsal
 
 GIB = 2**30
@@ -78,11 +79,11 @@ def require_room(needs: Mapping[str, tuple[float, str]], device: torch.device) -
 
 
 def needs(
-    rehearsal: Rehearsal, *, batch_size: int, examples: int, per_example: str, dtype: torch.dtype
+    rehearsal: Rehearsal, options: Options, *, batch_size: int, examples: int
 ) -> dict[str, tuple[float, str]]:
     """What a probe needs, as ``require_room`` takes it."""
     batch = PASS_FACTOR * rehearsal.saved_bytes * batch_size
-    gradients = rehearsal.gradient_numbers * examples * dtype.itemsize
+    gradients = rehearsal.gradient_numbers * examples * options.dtype.itemsize
     found = {
         f"a batch of {batch_size}": (float(batch), "pass a smaller --batch-size"),
         "the moments": (
@@ -90,7 +91,7 @@ def needs(
             "leave wide layers out with --exclude, or name some with --layers",
         ),
     }
-    if per_example == "all":
+    if options.per_example == "all":
         found["per-example gradients"] = (
             float(gradients),
             "pass --per-example auto, or fewer --samples",

@@ -23,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 from condcli.capture.activations import ActivationCount, activation_name
 from condcli.capture.layer import LayerCapture
 from condcli.capture.linear_maps import LINEAR_MAPS, Call, without_own_padding
+from condcli.capture.options import Options
 from condcli.capture.weights import Use, WeightIndex
 
 DROPOUTS = {"dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout"}
@@ -31,34 +32,24 @@ DROPOUTS = {"dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropou
 class Capture(TorchFunctionMode):
     """Statistics of every wanted layer and of every activation call site, as they run."""
 
-    def __init__(
-        self,
-        model: nn.Module,
-        *,
-        view: str = "channels",
-        per_example: str = "auto",
-        trusted: Container[str] | None = None,
-        wanted: Callable[[str], bool] = lambda name: True,
-    ) -> None:
+    def __init__(self, model: nn.Module, options: Options, *, trusted: Container[str] = ()) -> None:
         super().__init__()
+        self.options = options
         self.weights = WeightIndex(model)
         self.layers: dict[str, LayerCapture] = {}
         self.activations: dict[str, ActivationCount] = {}
         self.unfollowed: dict[str, str] = {}  # layer → the function that used its weight
-        self._view = view
-        self._per_example = per_example
-        self._trusted = trusted  # layers whose input's first axis is the examples'; None: all
-        self._wanted = wanted
+        self.examples = 0  # of the batch that runs
+        self._trusted = trusted  # layers whose input's first axis is the examples'
         self._paths = {id(module): path for path, module in model.named_modules()}
         self._running: list[nn.Module] = []
         self._sites: Counter[str] = Counter()
         self._unit_axes: dict[tuple[int, ...], int] = {}
-        self._examples = 0
 
     @contextmanager
     def forward_pass(self, examples: int) -> Iterator[None]:
         """Capture one forward pass over a batch of ``examples``."""
-        self._examples = examples
+        self.examples = examples
         self._running.clear()
         self._sites.clear()
         self._unit_axes.clear()
@@ -108,7 +99,7 @@ class Capture(TorchFunctionMode):
         if self._running and self._running[-1] is uses[0].block.module:
             call = without_own_padding(call, self._running[-1])
         for use in uses:
-            if self._wanted(use.block.name):
+            if self.options.wants(use.block.name):
                 self._see_use(call, use, out)
 
     def _see_use(self, call: Call, use: Use, out: Tensor) -> None:
@@ -118,14 +109,14 @@ class Capture(TorchFunctionMode):
                 use,
                 call,
                 order=len(self.layers),
-                view=self._view,
-                per_example=self._per_example,
-                example_first=self._trusted is None or name in self._trusted,
+                view=self.options.conv,
+                per_example=self.options.per_example,
+                example_first=name in self._trusted,
             )
         if self.layers[name].use.transposed != use.transposed:
             self.unfollowed.setdefault(name, "a map with the transposed weight")
             return
-        layer, examples, shape = self.layers[name], self._examples, out.shape
+        layer, examples, shape = self.layers[name], self.examples, out.shape
         layer.see_input(call)
         if out.requires_grad:
             # An in-place function after a view replaces the view's history, and a hook on the

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
-import torch
 from torch import Tensor, nn
 
 from condcli.capture.linear_maps import Call
 from condcli.capture.memory import SavedBytes
 from condcli.capture.mode import Capture
+from condcli.capture.options import Options
 from condcli.capture.undisturbed import undisturbed
 from condcli.capture.weights import Use
 from condcli.errors import InputError
@@ -36,8 +36,8 @@ class Rehearsal:
 class Survey(Capture):
     """Sees the network run, and takes note of sizes only."""
 
-    def __init__(self, model: nn.Module, view: str, wanted: Callable[[str], bool]) -> None:
-        super().__init__(model, view=view, wanted=wanted)
+    def __init__(self, model: nn.Module, options: Options) -> None:
+        super().__init__(model, options)
         self.example_first: set[str] = set()
         self.moments: dict[str, int] = {}
         self.gradients: dict[str, int] = {}
@@ -46,25 +46,16 @@ class Survey(Capture):
         name = use.block.name
         matrices = call.map.weight_matrix(use.weight(use.block.parameter))
         groups, d_out, d_in = matrices.shape
-        if self._view == "channels":
+        if self.options.conv == "channels":
             d_in //= prod(call.map.kernel)
         self.moments[name] = groups * (d_in**2 + d_out**2)
-        if call.map.is_batch_of(call.x, self._examples):
+        if call.map.is_batch_of(call.x, self.examples):
             self.example_first.add(name)
         if out.dim() != 2 or name in self.gradients:
             self.gradients[name] = matrices.numel()
 
 
-def rehearse(
-    model: nn.Module,
-    x: Tensor,
-    *,
-    view: str,
-    wanted: Callable[[str], bool],
-    dtype: torch.dtype,
-    device: torch.device,
-    source: str,
-) -> Rehearsal:
+def rehearse(model: nn.Module, x: Tensor, options: Options, *, source: str) -> Rehearsal:
     """Run one example forward, two or three times over: batch statistics need two values.
 
     A number of examples other than that of the real batches tells the layers whose input's first
@@ -73,15 +64,16 @@ def rehearse(
 
     Raises InputError naming the input's shape when the network cannot take it.
     """
-    with undisturbed(model, norm="running", dtype=dtype, device=device, seed=0):
-        x = x.to(device, dtype if x.is_floating_point() else None, copy=True)
+    with undisturbed(model, replace(options, norm="running")):
+        dtype = options.dtype if x.is_floating_point() else None
+        x = x.to(options.device, dtype, copy=True)
         copies = x[:1].repeat_interleave(3 if len(x) == 2 else 2, dim=0)
         try:
             with network_errors(x, source):
-                return _rehearsed(model, copies, Survey(model, view, wanted))
+                return _rehearsed(model, copies, Survey(model, options))
         except InputError:
             with network_errors(x, source):
-                return _rehearsed(model, x, Survey(model, view, wanted))
+                return _rehearsed(model, x, Survey(model, options))
 
 
 def _rehearsed(model: nn.Module, x: Tensor, survey: Survey) -> Rehearsal:

@@ -11,13 +11,12 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from condcli.capture.options import Options
 from condcli.errors import InputError
 
 
 @contextmanager
-def undisturbed(
-    model: nn.Module, *, norm: str, dtype: torch.dtype, device: torch.device, seed: int
-) -> Iterator[None]:
+def undisturbed(model: nn.Module, options: Options) -> Iterator[None]:
     """The model ready to probe; on leaving, everything is what it was, bit for bit.
 
     Inside, floating-point parameters and buffers are on ``device`` in ``dtype``, every parameter
@@ -30,13 +29,14 @@ def undisturbed(
             "the model was made in torch.inference_mode and cannot take gradients",
             "make or load it outside",
         )
+    dtype, device = options.dtype, options.device
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(torch.autocast(device.type, enabled=False))
-        stack.enter_context(_random_state(seed, device))
+        stack.enter_context(_random_state(options.seed, device))
         stack.enter_context(_full_precision_products())
-        stack.enter_context(_training_flags(model, norm))
+        stack.enter_context(_training_flags(model, options.norm))
         stack.enter_context(_no_parameter_hooks(model))
         stack.enter_context(_parameters(model, dtype, device))
         stack.enter_context(_buffers(model, dtype, device))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import Tensor, nn
@@ -38,22 +36,6 @@ class Use:
         if self.transposed:
             return parameter.t()
         return parameter[self.block.start : self.block.stop]
-
-
-def name_filter(layers: Iterable[str], exclude: Iterable[str]) -> Callable[[str], bool]:
-    """Whether a layer is wanted: its name matches a glob of ``layers`` (or there is none), and
-    none of ``exclude``.
-    """
-    included, excluded = tuple(layers) or ("*",), tuple(exclude)
-
-    def wanted(name: str) -> bool:
-        return _matches(name, included) and not _matches(name, excluded)
-
-    return wanted
-
-
-def _matches(name: str, globs: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(name, glob) for glob in globs)
 
 
 class WeightIndex:

@@ -1,0 +1,48 @@
+"""How a network is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import torch
+
+from condcli.errors import UsageError
+
+CHOICES = {
+    "conv": ("channels", "patches"),
+    "norm": ("batch", "running"),
+    "per_example": ("auto", "all", "none"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What `condcli probe` can be told of the measurement; UsageError for what does not exist."""
+
+    loss: str
+    conv: str  # the view of convolutions
+    norm: str
+    per_example: str
+    dtype: torch.dtype
+    device: torch.device
+    seed: int
+    layers: tuple[str, ...]  # globs; none: every layer
+    exclude: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                raise UsageError(
+                    f"{name.replace('_', '-')} {value!r} does not exist",
+                    f"choose {', '.join(choices)}",
+                )
+
+    def wants(self, layer: str) -> bool:
+        """Whether the layer of this name is to be measured."""
+        return _matches(layer, self.layers or ("*",)) and not _matches(layer, self.exclude)
+
+
+def _matches(name: str, globs: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, glob) for glob in globs)
