@@ -79,7 +79,8 @@ class Capture(TorchFunctionMode):
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "").partition(".")[0]  # linear.default in exported code
         if name.rstrip("_") in DROPOUTS:
-            return args[0]  # off even where the network itself asks for training=True
+            # Off even where the network itself asks for training=True.
+            return args[0] if args else kwargs["input"]
         out = func(*args, **kwargs)
         if name in LINEAR_MAPS and isinstance(out, Tensor):
             call = LINEAR_MAPS[name](*args, **kwargs)

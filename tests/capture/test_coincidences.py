@@ -111,6 +111,7 @@ def test_dropout_is_off_even_when_the_network_insists() -> None:
             self.fc = nn.Linear(6, 3)
 
         def forward(self, x: Tensor) -> Tensor:
+            x = torch.dropout(input=x, p=0.9, train=True)
             return self.fc(nn.functional.dropout(x, 0.9, training=True))
 
     x = torch.randn(N, 6, dtype=torch.float64)
