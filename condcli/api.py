@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from condcli.batch import examples_in
 from condcli.errors import UsageError
 from condcli.inputs import Subject, first_batch, naming_file, probe_set_of, subject_of, task
 from condcli.stats import ProbeStats, Provenance
@@ -34,6 +34,7 @@ def probe(
     normalize: str | None = None,
     download: bool = False,
     loss: str = "auto",
+    ignore_label: int = -100,
     conv: str = "channels",
     norm: str = "batch",
     per_example: str = "auto",
@@ -67,7 +68,6 @@ def probe(
     if dtype not in DTYPES:
         raise UsageError(f"dtype {dtype!r} does not exist", f"choose {', '.join(DTYPES)}")
     options = Options(
-        loss=loss,
         conv=conv,
         norm=norm,
         per_example=per_example,
@@ -88,23 +88,33 @@ def probe(
         normalize=normalize,
         download=download,
     )
-    x, y = first_batch(probe_set)
-    rehearsal = rehearse(subject.module, x, options, source=probe_set.source)
-    largest = len(x) if len(x) > 1 else min(batch_size, probe_set.examples)
+    first = first_batch(probe_set)
+    rehearsal = rehearse(subject.module, first[0], options, source=probe_set.source)
+    as_they_come = examples_in(first[1])
+    largest = as_they_come if as_they_come > 1 else min(batch_size, probe_set.examples)
     room = needs(rehearsal, options, batch_size=largest, examples=probe_set.examples)
     require_room(room, options.device)
-    loss, probe_set = task(loss, y, probe_set, rehearsal.output_shape, subject)
+    found, probe_set = task(
+        loss,
+        first,
+        probe_set,
+        rehearsal.output_shape,
+        subject,
+        ignore_label=ignore_label,
+        device=options.device,
+    )
     with naming_file(subject):
         measurement = measure(
             subject.module,
             probe_set.batches(batch_size),
-            replace(options, loss=loss),
+            options,
+            loss=found,
             example_first=rehearsal.example_first,
             source=probe_set.source,
             progress=lambda examples: progress(examples, probe_set.examples),
         )
     return ProbeStats(
-        provenance=_provenance(subject, probe_set, measurement, options, command),
+        provenance=_provenance(subject, probe_set, measurement, options, found.name, command),
         layers=measurement.layers,
         activations=measurement.activations,
         skipped=measurement.skipped,
@@ -136,6 +146,7 @@ def _provenance(
     probe_set: ProbeSet,
     measurement: Measurement,
     options: Options,
+    loss_name: str,
     command: str,
 ) -> Provenance:
     import torch
@@ -156,7 +167,7 @@ def _provenance(
         examples=totals.examples,
         loss_terms=totals.terms,
         loss=totals.mean_loss(),
-        loss_name=totals.loss_name,
+        loss_name=loss_name,
         accuracy=totals.accuracy(),
         chance=totals.chance(),
         fisher="empirical",

@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from condcli.batch import Batch, Tensors, leaves, mapped
 from condcli.errors import InputError, UnsafeError, UsageError
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from condcli.capture.losses import Loss
     from condcli.data import ProbeSet
     from condcli.models import Checkpoint, Model
 
@@ -65,7 +67,7 @@ def _digest(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def first_batch(probe_set: ProbeSet) -> tuple[torch.Tensor, torch.Tensor]:
+def first_batch(probe_set: ProbeSet) -> Batch:
     """One example, or the first batch where batches are taken as they come.
 
     Labels are not yet drawn nor checked; a DataLoader's use of global random numbers is undone.
@@ -131,27 +133,61 @@ def _own_data(subject: Subject) -> str:
 
 def task(
     loss: str,
-    y: torch.Tensor,
+    batch: Batch,
     probe_set: ProbeSet,
     output_shape: tuple[int, ...],
     subject: Subject,
-) -> tuple[str, ProbeSet]:
-    """The loss, and for cross entropy the data with the network's number of classes."""
-    from condcli.capture.losses import choose
+    *,
+    ignore_label: int,
+    device: torch.device,
+) -> tuple[Loss, ProbeSet]:
+    """The loss, and for class labels the data with the network's number of classes."""
+    from condcli.capture.losses import choose, find_loss
 
-    if probe_set.random_labels and loss in ("mse", "bce"):
+    inputs, targets = batch
+    if probe_set.random_labels and loss not in ("auto", "cross-entropy"):
         raise UsageError(
-            f"{probe_set.source} has class labels, which {loss} does not take",
-            "drop --loss",
+            f"{probe_set.source} has class labels, which {loss} does not take", "drop --loss"
         )
-    loss = "cross-entropy" if probe_set.random_labels else choose(loss, y)
-    if loss != "cross-entropy" or not output_shape:
-        return loss, probe_set
-    outputs = output_shape[0]
+    if loss == "auto":
+        random = probe_set.random_labels
+        loss = "cross-entropy" if random else choose(output_shape, inputs, targets)
+    tokens = not any(tensor.is_floating_point() for tensor in leaves(inputs))
+    found = find_loss(loss, device=device, tokens=tokens)
+    if not found.labelled:
+        return found, probe_set
+    probe_set = _ignoring(ignore_label, probe_set)
+    outputs = _classes(loss, output_shape, targets, tokens=tokens)
+    if outputs is None:
+        return found, probe_set
     if probe_set.classes not in (None, outputs):
         raise InputError(
             f"{subject.source} ({subject.arch}) has {outputs} outputs, but {probe_set.source} has "
             f"{probe_set.classes} classes",
             "probe it on data with the classes that it was trained on",
         )
-    return loss, probe_set.with_classes(outputs)
+    return found, probe_set.with_classes(outputs)
+
+
+def _classes(
+    loss: str, output_shape: tuple[int, ...], targets: Tensors, *, tokens: bool
+) -> int | None:
+    """How many the network tells apart; None where its output alone does not say."""
+    from condcli.capture.losses import class_axis
+
+    if not output_shape:
+        return None
+    target_shape = tuple(next(leaves(targets)).shape)
+    axis = class_axis((target_shape[0], *output_shape), target_shape, tokens)
+    return output_shape[-1 if loss == "next-token" else max(axis, 1) - 1]
+
+
+def _ignoring(label: int, probe_set: ProbeSet) -> ProbeSet:
+    """The same examples, with torch's own sign for targets without a label."""
+    from condcli.capture.losses import IGNORED_LABEL
+
+    def read(batch_size: int) -> Iterator[Batch]:
+        for inputs, targets in probe_set.read(batch_size):
+            yield inputs, mapped(lambda y: y.masked_fill(y == label, IGNORED_LABEL), targets)
+
+    return probe_set if label == IGNORED_LABEL else replace(probe_set, read=read)

@@ -102,15 +102,6 @@ def test_moments_and_gradients_that_will_not_fit_are_refused_with_a_way_out(
         condcli.probe(network, tokens, batch_size=1, **options)
 
 
-def test_a_network_that_returns_no_tensor_is_refused(data: tuple[Tensor, Tensor]) -> None:
-    class Pair(nn.Module):
-        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-            return x, x
-
-    with pytest.raises(InputError, match="tuple"):
-        condcli.probe(Pair(), data)
-
-
 def test_the_example_in_the_readme_runs(tmp_path: Path) -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     example = readme.split("```python\n")[1].split("```")[0]

@@ -9,19 +9,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from condcli.capture import losses
+from condcli.batch import Batch, Tensors, examples_in
+from condcli.capture.calling import call
 from condcli.capture.layer import LayerCapture
+from condcli.capture.losses import Evaluation, Loss
 from condcli.capture.memory import peak_memory
 from condcli.capture.mode import Capture
 from condcli.capture.options import Options
-from condcli.capture.rehearsal import network_errors
+from condcli.capture.rehearsal import network_errors, on_device
 from condcli.capture.totals import Totals
 from condcli.capture.undisturbed import undisturbed
 from condcli.capture.weights import WeightIndex
 from condcli.errors import InputError, UsageError
 from condcli.stats import ActivationStats, LayerStats, SkippedWeight
-
-Batch = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,7 @@ def measure(
     batches: Iterable[Batch],
     options: Options,
     *,
+    loss: Loss,
     example_first: Container[str],
     source: str,
     progress: Callable[[int], None],
@@ -61,11 +62,9 @@ def measure(
     with undisturbed(model, options):
         for x, y in batches:
             totals.see_data(x, y)
-            totals.loss_name = totals.loss_name or losses.choose(options.loss, y)
             start = time.perf_counter()
-            # A copy: a network may work in place on its input.
-            x = x.to(device, _float(x, dtype), copy=True)
-            _one_pass(capture, model, x, y, totals, source)
+            x = on_device(x, device, dtype)
+            totals.see_result(_one_pass(capture, model, x, y, loss, source))
             totals.seconds += time.perf_counter() - start
             progress(totals.examples)
         if not totals.examples:
@@ -98,27 +97,16 @@ def measure(
 
 
 def _one_pass(
-    capture: Capture, model: nn.Module, x: Tensor, y: Tensor, totals: Totals, source: str
-) -> None:
-    with network_errors(x, source), capture.forward_pass(len(y)):
-        output = model(x)
-    if not isinstance(output, Tensor):
-        raise InputError(
-            f"the model returns a {type(output).__name__}, not one tensor",
-            "wrap it so that it returns the logits, and pass that as --arch FILE.py:function",
-        )
-    losses.check(totals.loss_name, output, y, source)
-    target = y.to(output.device, _float(y, output.dtype))
-    summed = losses.LOSSES[totals.loss_name](output, target)
-    if summed.requires_grad:
+    capture: Capture, model: nn.Module, x: Tensors, y: Tensors, loss: Loss, source: str
+) -> Evaluation:
+    with network_errors(x, source), capture.forward_pass(examples_in(y)):
+        output = call(model, x)
+    result = loss.of(output, y, source)
+    if result.loss.requires_grad:
         with network_errors(x, source):
-            summed.backward()
+            result.loss.backward()
     capture.end_pass()
-    totals.see_result(output, y, summed, losses.terms(totals.loss_name, y))
-
-
-def _float(tensor: Tensor, dtype: torch.dtype) -> torch.dtype:
-    return dtype if tensor.is_floating_point() else tensor.dtype
+    return result
 
 
 def _require_match(model: nn.Module, options: Options) -> None:

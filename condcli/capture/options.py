@@ -20,7 +20,6 @@ CHOICES = {
 class Options:
     """What `condcli probe` can be told of the measurement; UsageError for what does not exist."""
 
-    loss: str
     conv: str  # the view of convolutions
     norm: str
     per_example: str

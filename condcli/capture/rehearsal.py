@@ -7,8 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import prod
 
+import torch
 from torch import Tensor, nn
 
+from condcli.batch import Tensors, examples_in, leaves, mapped, shape_text
+from condcli.capture import calling
 from condcli.capture.linear_maps import Call
 from condcli.capture.memory import SavedBytes
 from condcli.capture.mode import Capture
@@ -55,7 +58,7 @@ class Survey(Capture):
             self.gradients[name] = matrices.numel()
 
 
-def rehearse(model: nn.Module, x: Tensor, options: Options, *, source: str) -> Rehearsal:
+def rehearse(model: nn.Module, x: Tensors, options: Options, *, source: str) -> Rehearsal:
     """Run one example forward, two or three times over: batch statistics need two values.
 
     A number of examples other than that of the real batches tells the layers whose input's first
@@ -65,9 +68,9 @@ def rehearse(model: nn.Module, x: Tensor, options: Options, *, source: str) -> R
     Raises InputError naming the input's shape when the network cannot take it.
     """
     with undisturbed(model, replace(options, norm="running")):
-        dtype = options.dtype if x.is_floating_point() else None
-        x = x.to(options.device, dtype, copy=True)
-        copies = x[:1].repeat_interleave(3 if len(x) == 2 else 2, dim=0)
+        x = on_device(x, options.device, options.dtype)
+        times = 3 if examples_in(x) == 2 else 2
+        copies = mapped(lambda tensor: tensor[:1].repeat_interleave(times, dim=0), x)
         try:
             with network_errors(x, source):
                 return _rehearsed(model, copies, Survey(model, options))
@@ -76,27 +79,42 @@ def rehearse(model: nn.Module, x: Tensor, options: Options, *, source: str) -> R
                 return _rehearsed(model, x, Survey(model, options))
 
 
-def _rehearsed(model: nn.Module, x: Tensor, survey: Survey) -> Rehearsal:
-    saved = SavedBytes(model)
-    with saved, survey.forward_pass(len(x)):
-        output = model(x.clone())
+def _rehearsed(model: nn.Module, x: Tensors, survey: Survey) -> Rehearsal:
+    saved, examples = SavedBytes(model), examples_in(x)
+    with saved, survey.forward_pass(examples):
+        output = calling.call(model, mapped(torch.clone, x))
     return Rehearsal(
-        output_shape=tuple(output.shape[1:]) if isinstance(output, Tensor) else (),
-        saved_bytes=saved.bytes // len(x),
+        output_shape=_logits_shape(output),
+        saved_bytes=saved.bytes // examples,
         example_first=frozenset(survey.example_first),
         moment_numbers=sum(survey.moments.values()),
         gradient_numbers=sum(survey.gradients.values()),
     )
 
 
+def _logits_shape(output: object) -> tuple[int, ...]:
+    """Without the batch axis; () where only the user's own loss can tell the logits."""
+    try:
+        return tuple(calling.logits(output).shape[1:])
+    except InputError:
+        return ()
+
+
+def on_device(tensors: Tensors, device: torch.device, dtype: torch.dtype) -> Tensors:
+    """Copies on ``device``, floats in ``dtype``: a network may work in place on its input."""
+    return mapped(
+        lambda t: t.to(device, dtype if t.is_floating_point() else None, copy=True), tensors
+    )
+
+
 @contextmanager
-def network_errors(x: Tensor, source: str) -> Iterator[None]:
+def network_errors(x: Tensors, source: str) -> Iterator[None]:
     """Turn what the network raises on inputs like ``x`` into an InputError of one line."""
 
     def explained(error: BaseException) -> InputError:
         cause = one_line(error)
         return InputError(
-            f"the model fails on inputs of shape {tuple(x.shape[1:])} from {source} ({cause})",
+            f"the model fails on inputs of shape {shape_text(x)} from {source} ({cause})",
             _remedy(cause, x),
         )
 
@@ -104,8 +122,8 @@ def network_errors(x: Tensor, source: str) -> Iterator[None]:
         yield
 
 
-def _remedy(cause: str, x: Tensor) -> str:
-    if "type" in cause and not x.is_floating_point():
+def _remedy(cause: str, x: Tensors) -> str:
+    if "type" in cause and not any(tensor.is_floating_point() for tensor in leaves(x)):
         return "store x as floats or uint8"
     known = (remedy for phrase, remedy in REMEDIES.items() if phrase in cause)
     return next(known, "choose data of the shape it was trained on, or check --arch")

@@ -7,7 +7,8 @@ import hashlib
 import torch
 from torch import Tensor
 
-from condcli.capture.losses import IGNORED_LABEL
+from condcli.batch import Tensors, examples_in, leaves
+from condcli.capture.losses import IGNORED_LABEL, Evaluation
 from condcli.capture.moments import sum_dtype
 
 
@@ -19,30 +20,33 @@ class Totals:
         self.terms = 0
         self.largest_batch = 0
         self.seconds = 0.0
-        self.loss_name = ""
         self._loss: Tensor | None = None
         self._right: Tensor | None = None
         self._labels = torch.zeros(0, dtype=torch.int64)
         self._hashes = (hashlib.sha256(), hashlib.sha256())
 
-    def see_data(self, x: Tensor, y: Tensor) -> None:
+    def see_data(self, x: Tensors, y: Tensors) -> None:
         """Take in one batch as the data set gave it; inputs and targets are hashed apart, so the
         digest does not depend on how the examples fall into batches.
         """
-        self.examples += len(y)
-        self.largest_batch = max(self.largest_batch, len(y))
-        for digest, tensor in zip(self._hashes, (x, y), strict=True):
-            digest.update(tensor_bytes(tensor))
+        examples = examples_in(y)
+        self.examples += examples
+        self.largest_batch = max(self.largest_batch, examples)
+        for digest, tensors in zip(self._hashes, (x, y), strict=True):
+            for tensor in leaves(tensors):
+                digest.update(tensor_bytes(tensor))
 
-    def see_result(self, output: Tensor, y: Tensor, loss: Tensor, terms: int) -> None:
-        """Take in the output and the summed loss of one batch; ``y`` on the CPU."""
-        self.terms += terms
-        loss = loss.detach().to(sum_dtype(loss))
+    def see_result(self, result: Evaluation) -> None:
+        """Take in the loss of one batch, and how many of its labels the scores got right."""
+        self.terms += result.terms
+        loss = result.loss.detach().to(sum_dtype(result.loss))
         self._loss = loss if self._loss is None else self._loss + loss
-        if self.loss_name == "cross-entropy":
-            right = (output.detach().argmax(1) == y.to(output.device)).sum()
+        if result.scores is not None and result.labels is not None:
+            scores, labels = result.scores.detach(), result.labels
+            right = (scores.argmax(1) == labels.to(scores.device)).sum()
             self._right = right if self._right is None else self._right + right
-            counts = torch.bincount(y[y != IGNORED_LABEL].flatten(), minlength=output.shape[1])
+            known = labels[labels != IGNORED_LABEL]
+            counts = torch.bincount(known, minlength=scores.shape[1])
             self._labels = counts + (self._labels if len(self._labels) else 0)
 
     def mean_loss(self) -> float:

@@ -146,7 +146,7 @@ def test_an_input_is_never_replaced_by_the_output(
         (["--data", "digit"], 3, ["digits"]),
         (["--data", "mnist"], 3, ["--download", "--root"]),
         (["--data", "none.npz"], 3, ["none.npz"]),
-        (["--data", "random:3x32x32"], 3, ["(3, 32, 32)"]),
+        (["--data", "random:3x32x32"], 3, ["3×32×32"]),
         (["--samples", "few"], 2, ["few"]),
         (["--batch-size", "0"], 2, ["--batch-size"]),
         (["--normalize", "1/2/3"], 2, ["1/2/3"]),

@@ -1,0 +1,220 @@
+"""Every kind of task: what the network takes and returns, what the loss compares."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import condcli
+from condcli.errors import InputError, UsageError
+
+N, T, VOCABULARY, CLASSES = 6, 5, 11, 3
+Scores = namedtuple("Scores", "logits aux")
+
+
+class Tagger(nn.Module):
+    """Tokens (N, T) to class scores (N, T, CLASSES), or of one's own choice of shape and wrapping."""
+
+    def __init__(self, outputs: int = CLASSES, wrap: Any = lambda scores: scores) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = nn.Embedding(VOCABULARY, 4)
+        self.head = nn.Linear(4, outputs)
+        self.wrap = wrap
+
+    def forward(self, tokens: Tensor, attention_mask: Tensor | None = None) -> Any:
+        return self.wrap(self.head(torch.tanh(self.embed(tokens))))
+
+
+def tokens() -> Tensor:
+    return torch.randint(VOCABULARY, (N, T), generator=torch.Generator().manual_seed(1))
+
+
+def labels(classes: int = CLASSES) -> Tensor:
+    """(N, T), one in three without a label."""
+    y = torch.randint(classes, (N, T), generator=torch.Generator().manual_seed(2))
+    y.view(-1)[::3] = -100
+    return y
+
+
+def probe(model: nn.Module, x: Any, y: Any, **options: Any) -> condcli.ProbeStats:
+    return condcli.probe(model, [(x, y)], dtype="float64", norm="running", **options)
+
+
+def delta(scores: Tensor, loss: Tensor) -> Tensor:
+    return torch.autograd.grad(loss, scores)[0]
+
+
+def moment(rows: Tensor) -> np.ndarray[Any, Any]:
+    rows = rows.detach().reshape(-1, rows.shape[-1])
+    return (rows.T @ rows / len(rows)).numpy()
+
+
+def test_token_labels_make_a_term_each_and_ignored_ones_none() -> None:
+    stats = probe(Tagger(), tokens(), labels())
+    p, y = stats.provenance, labels()
+    scores = Tagger().double()(tokens())
+    loss = functional.cross_entropy(scores.flatten(0, 1), y.flatten(), reduction="sum")
+    assert (p.loss_name, p.loss_terms) == ("cross-entropy", int((y >= 0).sum()))
+    assert p.loss == pytest.approx(float(loss.detach()) / p.loss_terms, rel=1e-12)
+    right = scores.argmax(2) == y
+    assert p.accuracy == pytest.approx(float(right.sum()) / p.loss_terms)
+    expected = moment(delta(scores, loss))
+    np.testing.assert_allclose(stats.layers["head"].grad_moment, expected, rtol=1e-12, atol=1e-18)
+
+
+def test_as_many_tokens_as_classes_leave_the_classes_last() -> None:
+    model, y = Tagger(outputs=T), labels(T)
+    stats = probe(model, tokens(), y)
+    loss = functional.cross_entropy(model.double()(tokens()).flatten(0, 1), y.flatten())
+    assert stats.provenance.loss == pytest.approx(float(loss.detach()), rel=1e-12)
+
+
+@pytest.mark.parametrize("loss", ["auto", "next-token"])
+def test_labels_that_repeat_the_tokens_ask_for_the_next_one(loss: str) -> None:
+    model, x = Tagger(outputs=VOCABULARY), tokens()
+    y = x.clone()
+    y[2:, 3:] = -100
+    stats = probe(model, x, y, loss=loss)
+    scores = model.double()(x)
+    terms = [(n, t) for n in range(N) for t in range(T - 1) if y[n, t + 1] >= 0]
+    each = [-scores[n, t].log_softmax(0)[y[n, t + 1]] for n, t in terms]
+    assert (stats.provenance.loss_name, stats.provenance.loss_terms) == ("next-token", len(terms))
+    mean = float(torch.stack(each).detach().mean())
+    assert stats.provenance.loss == pytest.approx(mean, rel=1e-12)
+    expected = moment(delta(scores, torch.stack(each).sum()))
+    np.testing.assert_allclose(stats.layers["head"].grad_moment, expected, rtol=1e-12, atol=1e-18)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda scores: (scores, None),
+        lambda scores: [scores],
+        lambda scores: {"loss": None, "logits": scores, "hidden": scores * 2},
+        lambda scores: {"out": scores, "aux": scores * 2},
+        lambda scores: {"whatever": scores},
+        lambda scores: Scores(scores, scores * 2),
+    ],
+    ids=["tuple", "list", "logits", "out", "only one", "named tuple"],
+)
+def test_the_logits_are_found_in_what_a_network_returns(wrap: Any) -> None:
+    plain, wrapped = (probe(Tagger(wrap=w), tokens(), labels()) for w in (lambda s: s, wrap))
+    assert wrapped.provenance.loss == plain.provenance.loss
+    assert np.array_equal(wrapped.layers["head"].grad_moment, plain.layers["head"].grad_moment)
+
+
+def test_outputs_without_known_logits_are_named() -> None:
+    model = Tagger(wrap=lambda scores: {"start": scores, "end": scores})
+    with pytest.raises(InputError, match=r"dict of start, end.*--loss FILE.py"):
+        probe(model, tokens(), labels())
+
+
+def test_inputs_by_name_are_keywords() -> None:
+    x = {"tokens": tokens(), "attention_mask": torch.ones(N, T, dtype=torch.int64)}
+    named, plain = probe(Tagger(), x, labels()), probe(Tagger(), tokens(), labels())
+    assert named.provenance.loss == plain.provenance.loss
+
+
+def test_inputs_in_order_are_arguments() -> None:
+    x = (tokens(), torch.ones(N, T, dtype=torch.int64))
+    ordered, plain = probe(Tagger(), x, labels()), probe(Tagger(), tokens(), labels())
+    assert ordered.provenance.loss == plain.provenance.loss
+
+
+def test_a_network_of_one_argument_gets_the_dict_itself() -> None:
+    class FromDict(Tagger):
+        def forward(self, batch: dict[str, Tensor]) -> Any:  # type: ignore[override]
+            return super().forward(batch["tokens"])
+
+    stats = probe(FromDict(), {"tokens": tokens(), "more": tokens()}, labels())
+    assert stats.provenance.loss == probe(Tagger(), tokens(), labels()).provenance.loss
+
+
+def test_keywords_that_a_network_does_not_take_are_named() -> None:
+    with pytest.raises(InputError, match=r"takes tokens, attention_mask.*token_type_ids"):
+        probe(Tagger(), {"tokens": tokens(), "token_type_ids": tokens()}, labels())
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.float32])
+def test_a_zero_or_one_for_each_output_is_binary(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    x, model = torch.randn(20, 4), nn.Linear(4, 3)
+    y = torch.randint(2, (20, 3)).to(dtype)
+    stats = probe(model, x, y, loss="auto" if dtype is torch.int64 else "bce")
+    loss = functional.binary_cross_entropy_with_logits(model.double()(x.double()), y.double())
+    assert stats.provenance.loss_name == "bce"
+    assert stats.provenance.loss == pytest.approx(float(loss.detach()), rel=1e-7)
+
+
+def test_one_output_for_two_classes_is_binary() -> None:
+    torch.manual_seed(0)
+    stats = probe(nn.Linear(4, 1), torch.randn(20, 4), torch.arange(20) % 2)
+    assert stats.provenance.loss_name == "bce"
+
+
+def test_pixels_with_the_ignored_label_are_no_terms() -> None:
+    torch.manual_seed(0)
+    model, x = nn.Conv2d(1, CLASSES, 3, padding=1), torch.randn(2, 1, 4, 4)
+    y = torch.randint(CLASSES, (2, 4, 4))
+    y[0, :2] = 255
+    p = probe(model, x, y, ignore_label=255).provenance
+    loss = functional.cross_entropy(model.double()(x.double()), y, ignore_index=255)
+    assert (p.loss_terms, p.loss) == (2 * 16 - 8, pytest.approx(float(loss.detach()), rel=1e-7))
+    with pytest.raises(InputError, match="255"):
+        probe(model, x, y)
+
+
+LOSSES = """
+import torch
+
+def squared(output, target):
+    return ((output["start"] - target) ** 2).mean(1)
+
+def one_number(output, target):
+    return squared(output, target).mean()
+
+def broken(output, target):
+    return output["end"]
+"""
+
+
+def own_loss(folder: Path, name: str) -> str:
+    (folder / "losses.py").write_text(LOSSES)
+    return f"{folder / 'losses.py'}:{name}"
+
+
+def test_the_users_own_loss_is_summed(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    layer, x, y = nn.Linear(4, 3), torch.randn(7, 4), torch.randn(7, 3)
+
+    class Start(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {"start": self.layer(x), "mean": self.layer.weight}
+
+    own = probe(Start(), x, y, loss=own_loss(tmp_path, "squared"))
+    mse = probe(layer, x, y, loss="mse")
+    assert own.provenance.loss == pytest.approx(mse.provenance.loss, rel=1e-12)
+    np.testing.assert_allclose(
+        own.layers["layer"].grad_moment, mse.layers["weight"].grad_moment, rtol=1e-12
+    )
+    with pytest.raises(InputError, match=r"one number for 7 examples.*reduction"):
+        probe(Start(), x, y, loss=own_loss(tmp_path, "one_number"))
+    with pytest.raises(InputError, match="line 11: KeyError"):
+        probe(Start(), x, y, loss=own_loss(tmp_path, "broken"))
+
+
+def test_several_targets_need_a_loss_of_ones_own() -> None:
+    with pytest.raises(UsageError, match=r"--loss FILE.py"):
+        probe(Tagger(), tokens(), (labels(), labels()))
