@@ -13,13 +13,15 @@ import numpy as np
 
 from condcli.data.arrays import in_memory
 from condcli.data.probe_set import Examples
+from condcli.data.request import Request
 from condcli.errors import CannotFinishError, CondcliError, InputError, UnsafeError
 
 PICKLE = b"\x80"  # the first byte of a pickle of protocol 2 and up
 
 
-def open_npz(file: Path) -> Examples:
+def open_npz(path: str, request: Request) -> Examples:
     """The examples of np.savez(FILE, x=…, y=…)."""
+    file = Path(path)
     _require_sound_zip(file)
     try:
         with np.load(file, allow_pickle=False) as archive:
@@ -35,12 +37,13 @@ def open_npz(file: Path) -> Examples:
     return in_memory(arrays["x"], arrays["y"], source=str(file))
 
 
-def open_pt(file: Path) -> Examples:
+def open_pt(path: str, request: Request) -> Examples:
     """The examples of torch.save({"x": …, "y": …}, FILE)."""
     import pickle
 
     import torch
 
+    file = Path(path)
     _require_sound_zip(file)
     try:
         with warnings.catch_warnings():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -16,7 +16,9 @@ from condcli.data.image_folders import open_image_folder, open_imagenet
 from condcli.data.objects import as_probe_set
 from condcli.data.probe_set import Examples, ProbeSet, draw
 from condcli.data.random_inputs import open_random
+from condcli.data.request import Request
 from condcli.data.svhn import open_svhn
+from condcli.data.transforms import transformed
 from condcli.errors import InputError, UsageError
 from condcli.user_code import errors_reported, load_function
 
@@ -30,6 +32,16 @@ class KnownSet:
     open: Callable[[str, Path, bool], Examples]  # split, root, download
 
 
+@dataclass(frozen=True)
+class Form:
+    """A way to write data that have no name here."""
+
+    title: str
+    description: str
+    open: Callable[[str, Request], Examples]  # what follows the prefix, or the path
+    uses: frozenset[str] = frozenset()  # of the options that only some data have a use for
+
+
 # The default split is the training one: the paper analyses the curvature that training sees.
 KNOWN: Mapping[str, KnownSet] = {
     "digits": KnownSet("1,797 8x8 digits (in condcli)", ("train", "test", "all"), open_digits),
@@ -40,18 +52,28 @@ KNOWN: Mapping[str, KnownSet] = {
     "svhn": KnownSet("32x32 house numbers", ("train", "test", "extra"), open_svhn),
     "imagenet": KnownSet("224x224 photos, 1,000 classes", ("train", "val"), open_imagenet),
 }
-FORMS: Mapping[str, str] = {
-    "imagefolder:DIR": "images, a folder for each class",
-    "random:3x32x32": "standard normal inputs, uniform labels",
-    "FILE.npz, FILE.pt": "arrays x and y (no pickles)",
-    "FILE.py:function": "what your function returns: (x, y), a Dataset or batches",
+KNOWN_USES = frozenset({"root", "split", "download", "transform"})
+IMAGES = frozenset({"transform"})
+
+PREFIXES: Mapping[str, Form] = {
+    "imagefolder": Form(
+        "imagefolder:DIR", "images, a folder for each class", open_image_folder, IMAGES
+    ),
+    "random": Form("random:3x32x32", "standard normal inputs, uniform labels", open_random),
 }
+SUFFIXES: Mapping[str, Form] = {
+    ".npz": Form("FILE.npz", "arrays x and y, by numpy.savez", open_npz, IMAGES),
+    ".pt": Form("FILE.pt", "tensors x and y, by torch.save", open_pt, IMAGES),
+}
+FUNCTION = "FILE.py:function"
 ALL = "all"  # the only split of data that have none
 
 
 def known() -> dict[str, str]:
     """Every name and form of data, with its description in a few words."""
-    return {name: entry.description for name, entry in KNOWN.items()} | dict(FORMS)
+    names = {name: entry.description for name, entry in KNOWN.items()}
+    forms = {form.title: form.description for form in (*PREFIXES.values(), *SUFFIXES.values())}
+    return names | forms | {FUNCTION: "what your function returns: (x, y), a Dataset or batches"}
 
 
 def open_data(
@@ -63,50 +85,89 @@ def open_data(
     seed: int = 0,
     normalize: str | None = None,
     download: bool = False,
+    target: str | None = None,
+    tokenizer: str | None = None,
+    length: int = 128,
+    transform: str | None = None,
 ) -> ProbeSet:
     """The probe set that `spec` names, in one of the forms that `known` lists.
 
     `samples` examples are chosen at random, fixed by `seed`; None, or more than there are, means
     all. `normalize` is None or `default` (the known data set's usual mean and standard deviation,
-    nothing for other data), `none`, or `MEAN/STD` with one number each or one per channel.
-    `root` holds the known data sets, and `download` lets torchvision fetch them there.
+    nothing for other data), `none`, `standardize` (by those of the whole split), or `MEAN/STD`
+    with one number each or one per channel. `root` holds the known data sets, and `download` lets
+    torchvision fetch them there. `target` names the column or columns (with commas) of a table
+    that are to be predicted; `tokenizer` is a tokenizer's folder or tokenizer.json, or `bytes`,
+    and `length` the tokens in an example of text; `transform` names what is done to each image.
+
+    Raises UsageError for an option that the data have no use for.
     """
-    if spec in KNOWN:
-        entry = KNOWN[spec]
-        split = _one_of(spec, split, entry.splits)
-        examples = entry.open(split, root, download)
-    else:
-        split = _one_of(spec, split, (ALL,))
-        if _names_function(spec):
-            return _from_function(spec, samples, seed, normalize)
-        examples = _open_unnamed(spec, samples, seed)
-    return draw(examples, source=spec, split=split, samples=samples, seed=seed, normalize=normalize)
+    request = Request(
+        root=root,
+        split=split,
+        samples=samples,
+        seed=seed,
+        normalize=normalize,
+        download=download,
+        target=target,
+        tokenizer=tokenizer,
+        length=length,
+        transform=transform,
+    )
+    if _names_function(spec):
+        return _from_function(spec, request)
+    examples = _open_known(spec, request) if spec in KNOWN else _open_form(spec, request)
+    if transform is not None:
+        examples = transformed(examples, transform, source=spec, seed=seed)
+    return draw(examples, source=spec, samples=samples, seed=seed, normalize=normalize)
 
 
-def _open_unnamed(spec: str, samples: int | None, seed: int) -> Examples:
-    kind, _, rest = spec.partition(":")
-    if kind == "random":
-        return open_random(rest, samples=samples, seed=seed)
-    if kind == "imagefolder" and rest:
-        return open_image_folder(Path(rest))
-    if spec.endswith(".npz"):
-        return open_npz(Path(spec))
-    if spec.endswith(".pt"):
-        return open_pt(Path(spec))
+def _open_known(spec: str, request: Request) -> Examples:
+    entry = KNOWN[spec]
+    request.require_used(spec, KNOWN_USES)
+    split = _one_of(spec, request.split, entry.splits)
+    return replace(entry.open(split, request.root, request.download), split=split)
+
+
+def _open_form(spec: str, request: Request) -> Examples:
+    form, rest = _form_of(spec)
+    request.require_used(spec, form.uses)
+    if "split" not in form.uses:
+        _one_of(spec, request.split, (ALL,))
+    return form.open(rest, request)
+
+
+def _form_of(spec: str) -> tuple[Form, str]:
+    """The form that `spec` is written in, and its part that tells which data."""
+    prefix, _, rest = spec.partition(":")
+    if prefix in PREFIXES and rest:
+        return PREFIXES[prefix], rest
+    path = Path(spec)
+    if path.suffix.lower() in SUFFIXES and not path.is_dir():
+        return SUFFIXES[path.suffix.lower()], spec
     raise _unknown(spec)
 
 
 def _names_function(spec: str) -> bool:
     place, _, name = spec.rpartition(":")
-    is_module = re.fullmatch(r"\w+(\.\w+)*", place) and place not in ("random", "imagefolder")
+    is_module = re.fullmatch(r"\w+(\.\w+)*", place) and place not in PREFIXES
     return name.isidentifier() and (place.endswith(".py") or bool(is_module))
 
 
-def _from_function(spec: str, samples: int | None, seed: int, normalize: str | None) -> ProbeSet:
+def _from_function(spec: str, request: Request) -> ProbeSet:
+    request.require_used(spec, IMAGES)
+    _one_of(spec, request.split, (ALL,))
     function = load_function(spec)
     with errors_reported(spec):
         data = function()
-    return as_probe_set(data, source=spec, samples=samples, seed=seed, normalize=normalize)
+    return as_probe_set(
+        data,
+        source=spec,
+        samples=request.samples,
+        seed=request.seed,
+        normalize=request.normalize,
+        transform=request.transform,
+    )
 
 
 def _one_of(spec: str, split: str | None, splits: tuple[str, ...]) -> str:
@@ -120,12 +181,14 @@ def _one_of(spec: str, split: str | None, splits: tuple[str, ...]) -> str:
 
 
 def _unknown(spec: str) -> InputError:
-    names = [*KNOWN, "random:3x32x32", "imagefolder:DIR"]
+    names = {name.lower(): name for name in known()}
     near = get_close_matches(spec.lower(), names, n=1, cutoff=0.5)
     path = Path(spec)
     if spec and path.is_dir():
         return InputError(f"{spec}: a folder", f"write imagefolder:{spec} if it holds images")
     if path.is_file():
-        return InputError(f"{spec}: not a kind of file that holds data", "give a .npz or .pt file")
-    hint = f"did you mean {near[0]}? There are" if near else "there are"
+        return InputError(
+            f"{spec}: not a kind of file that holds data", f"give a {', '.join(SUFFIXES)} file"
+        )
+    hint = f"did you mean {names[near[0]]}? There are" if near else "there are"
     return InputError(f"no data called '{spec}'", f"{hint} {', '.join(known())}")

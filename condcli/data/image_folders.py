@@ -7,27 +7,28 @@ is resized to 256 pixels and the centre 224 x 224 cut out, as ImageNet is usuall
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from condcli.batch import Batch
 from condcli.data.normalization import Normalization
-from condcli.data.probe_set import Batch, Examples, IntArray
+from condcli.data.probe_set import Examples, IntArray
+from condcli.data.request import Request
+from condcli.data.tensors import to_tensor
 from condcli.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from PIL import Image
 
 RESIZE, CROP = 256, 224
 IMAGENET_CLASSES = 1000
 IMAGENET_USUAL = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
-def open_image_folder(folder: Path) -> Examples:
+def open_image_folder(folder: str, request: Request) -> Examples:
     """The images of FOLDER/CLASS/…; classes are numbered in the order of their names."""
-    files, labels, names = _list_images(folder)
-    shape = _common_shape(files)
-    return _examples(files, labels, names, shape=shape, usual=None)
+    files, labels, names = _list_images(Path(folder))
+    crop = request.transform is None and not _have_one_size(files)
+    return _examples(files, labels, names, crop=crop, usual=None)
 
 
 def open_imagenet(split: str, root: Path, download: bool) -> Examples:
@@ -48,7 +49,7 @@ def open_imagenet(split: str, root: Path, download: bool) -> Examples:
             f"{folder}: has {len(names)} class folders instead of {IMAGENET_CLASSES}",
             f"name another set of classes as imagefolder:{folder}",
         )
-    return _examples(files, labels, names, shape=None, usual=IMAGENET_USUAL)
+    return _examples(files, labels, names, crop=True, usual=IMAGENET_USUAL)
 
 
 def _examples(
@@ -56,21 +57,23 @@ def _examples(
     labels: list[int],
     names: tuple[str, ...],
     *,
-    shape: tuple[int, ...] | None,
+    crop: bool,
     usual: Normalization | None,
 ) -> Examples:
-    """Examples of images of one `shape`, or of any, resized and cropped, when it is None."""
+    """Examples of images of one size, or of any, resized and cropped, when `crop` says so."""
 
     def fetch(indices: IntArray) -> Batch:
         import torch
 
-        images = [_read_image(files[index], crop=shape is None) for index in indices]
-        return torch.stack(images), torch.tensor([labels[index] for index in indices])
+        images = [_read_image(files[index]) for index in indices]
+        pictures = map(_cropped, images) if crop else images
+        tensors = [to_tensor(picture, what="the image") for picture in pictures]
+        return torch.stack(tensors), torch.tensor([labels[index] for index in indices])
 
     return Examples(
         total=len(files),
-        shape=shape or (3, CROP, CROP),
         fetch=fetch,
+        unprepared=lambda index: (_read_image(files[index]), labels[index]),
         classes=len(names),
         class_names=names,
         usual=usual,
@@ -97,9 +100,9 @@ def _list_images(folder: Path) -> tuple[list[Path], list[int], tuple[str, ...]]:
     return [Path(file) for file in files], list(labels), tuple(dataset.classes)
 
 
-def _common_shape(files: list[Path]) -> tuple[int, ...] | None:
+def _have_one_size(files: list[Path]) -> bool:
     first = _size(files[0])
-    return (3, *first) if all(_size(file) == first for file in files) else None
+    return all(_size(file) == first for file in files)
 
 
 def _size(file: Path) -> tuple[int, int]:
@@ -113,20 +116,23 @@ def _size(file: Path) -> tuple[int, int]:
         raise _damaged(file) from error
 
 
-def _read_image(file: Path, *, crop: bool) -> Tensor:
-    """The image (3, height, width) as uint8."""
-    import torch
+def _read_image(file: Path) -> Image.Image:
+    """The image in RGB."""
     from PIL import Image
-    from torchvision.transforms import v2
 
     try:
         with Image.open(file) as image:
-            pixels: Any = image.convert("RGB")
+            converted: Image.Image = image.convert("RGB")
+            return converted
     except Exception as error:  # Pillow's decoders raise almost anything on damaged files
         raise _damaged(file) from error
-    if crop:
-        pixels = v2.CenterCrop(CROP)(v2.Resize(RESIZE)(pixels))
-    return torch.from_numpy(np.array(pixels)).permute(2, 0, 1)
+
+
+def _cropped(picture: Image.Image) -> Image.Image:
+    from torchvision.transforms import v2
+
+    cropped: Image.Image = v2.CenterCrop(CROP)(v2.Resize(RESIZE)(picture))
+    return cropped
 
 
 def _damaged(file: Path) -> InputError:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from condcli.batch import Batch, Tensors, examples_in, leaves, mapped
+from condcli.data.items import UNLABELLED
 from condcli.data.normalization import Normalization, choose_normalization
+from condcli.data.request import require_sensible
 from condcli.data.tensors import as_inputs, as_targets
 from condcli.errors import InputError, UsageError
 
@@ -18,11 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 IntArray = npt.NDArray[np.int64]
-Batch = tuple["Tensor", "Tensor"]  # inputs (n, *shape) and targets (n, …)
 Fetch = Callable[[IntArray], Batch]  # the examples with these indices, as they are stored
-
-LARGEST_SEED = 2**62  # generators take 64 bits, and example numbers are added to it
-UNLABELLED = -100  # the label that PyTorch's cross entropy leaves out of the loss
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,12 +29,16 @@ class Examples:
     """A whole split, before a subset is drawn from it and normalised."""
 
     total: int
-    shape: tuple[int, ...]  # of one input
     fetch: Fetch
+    split: str = "all"
     classes: int | None = None
     class_names: tuple[str, ...] | None = None
     usual: Normalization | None = None  # the data set's customary one
+    standard: Callable[[], Normalization] | None = None  # by mean and deviation of all of them
     random_labels: bool = False  # see ProbeSet
+    # One input before it is a tensor of the batch's shape, with its target, for a transform.
+    unprepared: Callable[[int], tuple[Any, Any]] | None = None
+    transform: str | None = None  # what has been done by such a one
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,21 +50,21 @@ class ProbeSet:
 
     source: str  # as the user wrote it
     split: str
-    shape: tuple[int, ...]  # of one input, channels first
     classes: int | None  # None: the source does not say, see with_classes
     class_names: tuple[str, ...] | None
     examples: int  # N
     total: int  # examples that there were to choose from
     indices: IntArray  # (N,), ascending: the chosen ones
-    normalize: str  # what was done to the inputs: `mean 0.1307, std 0.3081`, or `none`
+    normalize: str  # what was done to the inputs: `mean 0.1307, std 0.3081`, `none`, …
     read: Callable[[int], Iterable[Batch]] = field(repr=False)  # batch size -> unchecked batches
     random_labels: bool = False  # targets are uniform in [0, 1) until with_classes makes labels
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
-        """Inputs (n, *shape) and targets (n, …), n at most `batch_size`.
+        """Inputs and targets of n examples each, n at most `batch_size`.
 
         Inputs are float32 (float64 where stored so, int64 for tokens), targets int64 labels or
-        floats. Non-finite inputs and labels that are no class raise InputError.
+        floats; either may be several tensors. Non-finite numbers and labels that are no class
+        raise InputError.
         """
         if batch_size < 1:
             raise UsageError(f"a batch size of {batch_size} is not positive", "give 1 or more")
@@ -88,51 +91,62 @@ class ProbeSet:
     def _checked(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         start = 0
         for inputs, targets in batches:
-            numbers = self.indices[start : start + len(inputs)]
-            start += len(inputs)
+            numbers = self.indices[start : start + examples_in(inputs)]
+            start += len(numbers)
             self._require_finite(inputs, numbers, "input")
             self._require_finite(targets, numbers, "target")
             yield inputs, self._labels(targets, numbers)
 
-    def _require_finite(self, values: Tensor, numbers: IntArray, what: str) -> None:
-        if values.is_floating_point():
-            finite = values.isfinite().reshape(len(values), -1).all(dim=1)
-            if not finite.all():
-                number = numbers[int(finite.int().argmin())]
-                raise InputError(
-                    f"{self.source}: the {what} of example {number} holds NaN or infinity",
-                    "clean the data first",
-                )
+    def _require_finite(self, tensors: Tensors, numbers: IntArray, what: str) -> None:
+        for values in leaves(tensors):
+            if values.is_floating_point():
+                finite = values.isfinite().reshape(len(values), -1).all(dim=1)
+                if not finite.all():
+                    number = numbers[int(finite.int().argmin())]
+                    raise InputError(
+                        f"{self.source}: the {what} of example {number} holds NaN or infinity",
+                        "clean the data first",
+                    )
 
-    def _labels(self, targets: Tensor, numbers: IntArray) -> Tensor:
-        if self.classes is None:
+    def _labels(self, targets: Tensors, numbers: IntArray) -> Tensors:
+        classes = self.classes
+        if classes is None:
             return targets
         if self.random_labels:
-            return (targets * self.classes).long()
-        if not targets.is_floating_point():
-            wrong = (targets != UNLABELLED) & ((targets < 0) | (targets >= self.classes))
-            if wrong.any():
-                place = wrong.nonzero()[0]
-                raise InputError(
-                    f"{self.source}: example {numbers[int(place[0])]} has the label "
-                    f"{int(targets[tuple(place)])}, but there are {self.classes} classes",
-                    "labels count from 0; probe data with the model's own classes",
-                )
+            return mapped(lambda uniform: (uniform * classes).long(), targets)
+        for labels in leaves(targets):
+            self._require_classes(labels, classes, numbers)
         return targets
+
+    def _require_classes(self, labels: Tensor, classes: int, numbers: IntArray) -> None:
+        if labels.is_floating_point():
+            return
+        wrong = (labels != UNLABELLED) & ((labels < 0) | (labels >= classes))
+        if wrong.any():
+            place = wrong.nonzero()[0]
+            raise InputError(
+                f"{self.source}: example {numbers[int(place[0])]} has the label "
+                f"{int(labels[tuple(place)])}, but there are {classes} classes",
+                "labels count from 0; probe data with the model's own classes",
+            )
 
 
 def draw(
     examples: Examples,
     *,
     source: str,
-    split: str,
     samples: int | None,
     seed: int,
     normalize: str | None,
 ) -> ProbeSet:
     """A subset of `examples`, fixed by the seed: `samples` of them, or all there are."""
     indices = _chosen(examples.total, samples, seed)
-    normalization = choose_normalization(normalize, usual=examples.usual, shape=examples.shape)
+    normalization = choose_normalization(
+        normalize,
+        usual=examples.usual,
+        standard=examples.standard,
+        first=lambda: as_inputs(examples.fetch(indices[:1])[0]),
+    )
 
     def read(batch_size: int) -> Iterator[Batch]:
         # Sizes differ by at most one: batch statistics of a small remainder would be noise.
@@ -141,14 +155,13 @@ def draw(
 
     return ProbeSet(
         source=source,
-        split=split,
-        shape=examples.shape,
+        split=examples.split,
         classes=examples.classes,
         class_names=examples.class_names,
         examples=len(indices),
         total=examples.total,
         indices=indices,
-        normalize=str(normalization or "none"),
+        normalize=str(normalization or examples.transform or "none"),
         read=read,
         random_labels=examples.random_labels,
     )
@@ -157,15 +170,7 @@ def draw(
 def prepared(batch: Batch, normalization: Normalization | None) -> Batch:
     """The stored batch as the network is to see it."""
     inputs, targets = as_inputs(batch[0]), as_targets(batch[1])
-    return (normalization(inputs) if normalization else inputs), targets
-
-
-def require_sensible(*, samples: int | None, seed: int) -> None:
-    """Raises UsageError for a number of samples or a seed that cannot be."""
-    if samples is not None and samples < 1:
-        raise UsageError(f"--samples {samples} is not positive", "give 1 or more")
-    if not 0 <= seed < LARGEST_SEED:
-        raise UsageError(f"--seed {seed} is negative or too large", "give 0 … 2^62")
+    return (mapped(normalization, inputs) if normalization else inputs), targets
 
 
 def _chosen(total: int, samples: int | None, seed: int) -> IntArray:

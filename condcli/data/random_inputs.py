@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from condcli.data.probe_set import Batch, Examples, IntArray
+from condcli.batch import Batch
+from condcli.data.probe_set import Examples, IntArray
+from condcli.data.request import Request
 from condcli.errors import UsageError
 
 
-def open_random(shape_text: str, *, samples: int | None, seed: int) -> Examples:
-    """Exactly `samples` examples of the given shape, made when they are read.
+def open_random(shape_text: str, request: Request) -> Examples:
+    """Exactly so many examples of the given shape as are asked for, made when they are read.
 
     Each example has a random stream of its own, keyed by the seed and its number, so that
     it is the same in batches of any size and never all of them are in memory.
     """
+    samples, seed = request.samples, request.seed
     if samples is None:
         raise UsageError("random inputs have no end", "say how many with --samples")
     shape = _parse_shape(shape_text)
@@ -30,7 +33,7 @@ def open_random(shape_text: str, *, samples: int | None, seed: int) -> Examples:
             stream.standard_normal(dtype=np.float32, out=inputs[row])
         return torch.from_numpy(inputs), torch.from_numpy(labels)
 
-    return Examples(total=samples, shape=shape, fetch=fetch, random_labels=True)
+    return Examples(total=samples, fetch=fetch, random_labels=True)
 
 
 def _parse_shape(text: str) -> tuple[int, ...]:

@@ -1,3 +1,4 @@
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,8 @@ class Noisy(Dataset):
 
 class Unending(IterableDataset):
     def __iter__(self):
-        yield X[0], Y[0]
+        for number in count():
+            yield X[number], Y[number]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +51,7 @@ class Unending(IterableDataset):
 )
 def test_every_form_gives_the_same_examples(data):
     probe_set = probe_set_of(data)
-    assert (probe_set.shape, probe_set.examples, probe_set.classes) == ((3,), 20, None)
+    assert (probe_set.examples, probe_set.classes) == (20, None)
     for _ in range(2):  # a generator too can be read twice
         inputs, targets = gathered(probe_set)
         assert torch.equal(inputs, X)
@@ -123,22 +125,25 @@ def test_randomness_is_seeded_and_torchs_generator_left_alone(data):
     [
         (5, "int is no kind of data; give"),
         ("mnist", "str is no kind of data"),
-        ({"x": X, "y": Y}, "dict is no kind of data"),
+        ({"train": [1]}, "memory has no target, only train"),
         ([], "no batch"),
         ([X], "batch 0 is a Tensor, not a pair"),
-        ([{"x": X, "y": Y}], "batch 0 is a dict, not a pair"),
-        ([(X, Y), (X, Y[:5])], r"batch 1 has x of shape \(20, 3\) and y of \(5,\)"),
-        ([(X[:0], Y[:0])], r"batch 0 has x of shape \(0, 3\)"),
-        ([(X, 1)], r"batch 0 has x of shape \(20, 3\) and y of \(\)"),
+        ([(X, X, Y)], "batch 0 is a tuple of 3, not a pair"),
+        ([{"a": X, "b": Y}], "batch 0 has no target, only a, b; call it y"),
+        ([{"y": Y}], "batch 0 has a target y and no input"),
+        ([{"x": X, "y": Y, "Label": Y}], "batch 0 has several targets: y, Label"),
+        ([{"x": X, "y": Y, "name": ["a"] * 20}], r"batch 0\['name'\] holds <U1, not real numbers"),
+        ([(X, Y), (X, Y[:5])], "batch 1: x has 20 examples, but y has 5"),
+        ([(X[:0], Y[:0])], "batch 0: x is empty, of shape 0x3"),
+        ([(X, 1)], "batch 0: y has 0 axes"),
         ([(X, "label")], "batch 0: y is of type str"),
-        (Unending(), "wrap a DataLoader"),
         (TensorDataset(X[:0], Y[:0]), "empty"),
         ((X, Y[:5]), "x has 20 examples, but y has 5"),
     ],
 )
 def test_what_is_no_data_is_one_clear_error(data, words):
     with pytest.raises(InputError, match=words):
-        probe_set_of(data)
+        list(probe_set_of(data).batches(7))
 
 
 def test_examples_of_unequal_shapes_are_named():
@@ -153,18 +158,31 @@ def test_examples_of_unequal_shapes_are_named():
         list(probe_set_of(Ragged()).batches(4))
 
 
-def test_a_picture_is_refused_with_the_way_out():
+@pytest.mark.parametrize(
+    ("mode", "channels"), [("L", 1), ("1", 1), ("RGB", 3), ("P", 3), ("RGBA", 3)]
+)
+def test_pictures_become_zero_to_one_with_their_channels_first(mode, channels):
     from PIL import Image
+
+    pixels = np.full((4, 5, 3), 255, dtype=np.uint8)
+    pixels[0, 1] = 0
 
     class Pictures(Dataset):
         def __len__(self):
             return 1
 
         def __getitem__(self, index):
-            return Image.fromarray(np.zeros((4, 4), dtype=np.uint8)), 0
+            return Image.fromarray(pixels).convert(mode), 0
 
-    with pytest.raises(InputError, match=r"example 0: x is of type Image.*ToTensor"):
-        probe_set_of(Pictures())
+    inputs, _ = gathered(probe_set_of(Pictures()))
+    wanted = torch.from_numpy(pixels[..., :channels] / np.float32(255)).movedim(2, 0)
+    assert torch.equal(inputs[0], wanted)
+
+
+def test_of_a_stream_the_first_examples_are_taken():
+    inputs, targets = gathered(probe_set_of(Unending(), samples=5))
+    assert inputs.shape == (5, 3)
+    assert targets.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_samples_and_seed_are_checked_for_batches_too():
@@ -217,7 +235,7 @@ def test_a_function_in_a_file_gives_data(code, text):
 )
 def test_a_fault_in_the_users_file_is_one_line(code, text, words):
     with pytest.raises(InputError, match=words) as caught:
-        open_data(code(text))
+        list(open_data(code(text)).batches(2))
     assert "\n" not in str(caught.value)
 
 

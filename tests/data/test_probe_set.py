@@ -180,7 +180,9 @@ def test_data_of_ones_own_are_not_normalised_unasked(normalize):
     "text", ["", "0.5", "a/b", "1/2/3", "0.5/0", "0.5/-1", "nan/1", "0/inf", "1,/1", "Default"]
 )
 def test_a_normalisation_that_makes_no_sense_is_wrong_usage(text):
-    with pytest.raises(UsageError, match=r"--normalize.*give none, default, or MEAN/STD"):
+    with pytest.raises(
+        UsageError, match=r"--normalize.*give none, default, standardize, or MEAN/STD"
+    ):
         numbered(normalize=text)
 
 
@@ -190,12 +192,14 @@ def test_a_normalisation_for_other_channels_names_both_numbers():
 
 
 def test_tokens_are_not_normalised():
-    probe_set = as_probe_set(
-        (torch.ones(2, 3, dtype=torch.int64), torch.ones(2)),
-        source="tokens",
-        samples=None,
-        seed=0,
-        normalize="1/2",
-    )
-    with pytest.raises(UsageError, match="tokens"):
-        list(probe_set.batches(2))
+    tokens = torch.ones(2, 3, dtype=torch.int64)
+    for inputs, words in [(tokens, "tokens"), ((tokens * 1.0,) * 2, "the inputs are 3, 3")]:
+        for normalize in ("1/2", "standardize"):
+            with pytest.raises(UsageError, match=words):
+                as_probe_set(
+                    (inputs, torch.ones(2)),
+                    source="tokens",
+                    samples=None,
+                    seed=0,
+                    normalize=normalize,
+                )

