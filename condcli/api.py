@@ -32,6 +32,10 @@ def probe(
     split: str | None = None,
     samples: int | None = 1024,
     normalize: str | None = None,
+    transform: str | None = None,
+    target: str | None = None,
+    tokenizer: str | None = None,
+    length: int = 128,
     download: bool = False,
     loss: str = "auto",
     ignore_label: int = -100,
@@ -86,6 +90,10 @@ def probe(
         samples=samples,
         seed=seed,
         normalize=normalize,
+        transform=transform,
+        target=target,
+        tokenizer=tokenizer,
+        length=length,
         download=download,
     )
     first = first_batch(probe_set)

@@ -85,6 +85,7 @@ def probe_set_of(
     samples: int | None,
     seed: int,
     normalize: str | None,
+    transform: str | None,
     **place: Any,
 ) -> ProbeSet:
     """The data asked for, else those that the checkpoint names; its word on normalising counts."""
@@ -97,11 +98,11 @@ def probe_set_of(
     def opened(normalize: str | None) -> ProbeSet:
         chosen: dict[str, Any] = {"samples": samples, "seed": seed, "normalize": normalize}
         if isinstance(name, str | Path):
-            return open_data(str(name), **chosen, **place)
+            return open_data(str(name), transform=transform, **chosen, **place)
         return as_probe_set(name, source="memory", **chosen)
 
     own = subject.checkpoint.normalize if subject.checkpoint else None
-    if normalize is not None or own is None:
+    if normalize is not None or transform is not None or own is None:
         return opened(normalize)
     try:
         return opened(own)

@@ -20,7 +20,7 @@ Scores = namedtuple("Scores", "logits aux")
 
 
 class Tagger(nn.Module):
-    """Tokens (N, T) to class scores (N, T, CLASSES), or of one's own choice of shape and wrapping."""
+    """Tokens (N, T) to scores (N, T, outputs), returned as `wrap` makes them."""
 
     def __init__(self, outputs: int = CLASSES, wrap: Any = lambda scores: scores) -> None:
         super().__init__()
