@@ -1,24 +1,32 @@
-"""An architecture by name: the zoo, torchvision, or the user's own function."""
+"""An architecture by name: the zoo, torchvision, timm, transformers, or the user's own function."""
 
 from __future__ import annotations
 
 import ast
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
+from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from condcli.errors import InputError, UsageError
-from condcli.models.shapes import Shapes
+from condcli.models import hf_models, timm_models
+from condcli.models.shapes import Shapes, built_weightless
 from condcli.models.vision import PREFIX, vision_names, vision_network, vision_sizes
 from condcli.models.zoo import SIZES, ZOO
 from condcli.user_code import errors_reported, foreign_code, load_function
 
-FORMS = "a zoo name, torchvision:NAME, FILE.py:function or package.module:function"
+FORMS = (
+    "a zoo name, torchvision:NAME, timm:NAME, hf:CONFIG.json, FILE.py:function or "
+    "package.module:function"
+)
+# From weights and their floating type to the network that has them, and the names that do not fit,
+# by what is wrong with them.
+Adopt = Callable[[Mapping[str, Tensor], torch.dtype], tuple[nn.Module, Mapping[str, Sequence[str]]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +36,7 @@ class Architecture:
     name: str
     args: Mapping[str, object]
     factory: Callable[..., nn.Module]
+    adopt: Adopt | None = None  # where weights need more than names: renaming, splitting, tying
 
     def __str__(self) -> str:
         args = ", ".join(f"{key}={value}" for key, value in self.args.items())
@@ -59,8 +68,8 @@ class Architecture:
 
     @property
     def is_built_in(self) -> bool:
-        """Whether the factory is condcli's or torchvision's rather than the user's."""
-        return self.name in ZOO or self.name.startswith(PREFIX)
+        """Whether the factory is condcli's or a library's rather than the user's."""
+        return self.name in ZOO or self.name.startswith((PREFIX, timm_models.PREFIX))
 
 
 def find_architecture(
@@ -77,6 +86,10 @@ def find_architecture(
         return Architecture(name=name, args=sizes | dict(args), factory=ZOO[name])
     if name.startswith(PREFIX):
         return _vision_architecture(name, args, shapes)
+    if name.startswith(timm_models.PREFIX):
+        return _timm_architecture(name, args, shapes)
+    if name.startswith(hf_models.PREFIX):
+        return _hf_architecture(name, args)
     if ":" in name:
         return Architecture(name=name, args=args, factory=load_function(name))
     near = get_close_matches(name, [*ZOO, *vision_names()])
@@ -133,6 +146,31 @@ def _vision_architecture(
     sizes = vision_sizes(network, shapes) if shapes else {}
     return Architecture(
         name=name, args=sizes | dict(args), factory=partial(vision_network, network)
+    )
+
+
+def _timm_architecture(
+    name: str, args: Mapping[str, object], shapes: Shapes | None
+) -> Architecture:
+    network = name.removeprefix(timm_models.PREFIX)
+    timm_models.check_timm_name(network)
+    if args.keys() & {"pretrained", "checkpoint_path"}:
+        raise UsageError(f"{name} takes no weights but the checkpoint's", "leave out pretrained")
+    factory = partial(timm_models.timm_network, network)
+    architecture = Architecture(name=name, args=args, factory=factory)
+    if shapes is None:
+        return architecture
+    usual = built_weightless(architecture.build)
+    return replace(architecture, args=timm_models.timm_sizes(usual, shapes) | dict(args))
+
+
+def _hf_architecture(name: str, args: Mapping[str, object]) -> Architecture:
+    config = hf_models.hf_config(Path(name.removeprefix(hf_models.PREFIX)), args)
+    return Architecture(
+        name=name,
+        args=args,
+        factory=lambda **_: hf_models.hf_network(config),
+        adopt=partial(hf_models.hf_network_with, config),
     )
 
 

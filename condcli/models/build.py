@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -12,10 +13,14 @@ from torch import Tensor, nn
 from condcli.errors import InputError, UnsafeError, UsageError
 from condcli.models.architecture import FORMS, Architecture, find_architecture
 from condcli.models.checkpoint import Checkpoint, read_checkpoint
-from condcli.models.match import Match, match
-from condcli.models.shapes import shapes_of
+from condcli.models.config import named_by
+from condcli.models.match import Match
+from condcli.models.parts import match_part, parts
+from condcli.models.shapes import shapes_built, shapes_of
+from condcli.models.timm_models import PREFIX as TIMM_PREFIX
+from condcli.models.timm_models import timm_names
 from condcli.models.vision import PREFIX, vision_names
-from condcli.models.weights import fill, network_for, use_one_precision
+from condcli.models.weights import adopt, fill, network_for, use_one_precision
 from condcli.models.zoo import ZOO
 
 
@@ -35,9 +40,11 @@ def load(
     arch: str | None = None,
     arch_args: Mapping[str, object] | None = None,
     trust: bool = False,
+    weights: str | None = None,
 ) -> Model:
     """The network in the checkpoint at `path`; see `read_checkpoint` and `build` for the errors."""
-    return build(read_checkpoint(path, trust=trust), arch=arch, arch_args=arch_args)
+    checkpoint = read_checkpoint(path, trust=trust, weights=weights)
+    return build(checkpoint, arch=arch, arch_args=arch_args)
 
 
 def build(
@@ -57,15 +64,18 @@ def build(
     state_dict = checkpoint.state_dict or {}
     architecture, how = _architecture(checkpoint, state_dict, arch, arch_args or {})
     own_word = arch is None or arch == checkpoint.arch
-    with _blamed_on(checkpoint) if own_word else nullcontext():
-        module = network_for(architecture, state_dict)
-    fill(module, architecture, checkpoint, state_dict)
-    precision = use_one_precision(module, state_dict)
+    if architecture.adopt is not None:
+        filled = adopt(architecture.adopt, architecture, checkpoint, state_dict)
+    else:
+        with _blamed_on(checkpoint) if own_word else nullcontext():
+            module = network_for(architecture, state_dict)
+        filled = fill(module, architecture, checkpoint, state_dict)
+    precision = use_one_precision(filled.module, state_dict)
     return Model(
-        module=module,
+        module=filled.module,
         arch=str(architecture),
         checkpoint=checkpoint,
-        notes=(*checkpoint.notes, *how, *precision),
+        notes=(*checkpoint.notes, *how, *filled.notes, *precision),
     )
 
 
@@ -75,14 +85,16 @@ def own_architecture(checkpoint: Checkpoint) -> str | None:
     Raises UnsafeError when the word is code to be run: a file must not choose that.
     """
     word = checkpoint.arch
-    if word is None or word in ZOO or word.startswith(PREFIX):
+    if word is None or word in ZOO or word.startswith((PREFIX, TIMM_PREFIX)):
         return word
     if ":" in word:
         raise UnsafeError(
             f"{checkpoint.path} wants the code {word!r} to be run",
             "give it yourself with --arch, if you trust it",
         )
-    return PREFIX + word if word in vision_names() else None
+    if word in vision_names():
+        return PREFIX + word
+    return TIMM_PREFIX + word if word in timm_names() else None
 
 
 def _model_of_module(
@@ -112,18 +124,42 @@ def _architecture(
 ) -> tuple[Architecture, Sequence[str]]:
     """The architecture, and a note if it was found by matching."""
     own_args = checkpoint.arch_args or {}
-    shapes = shapes_of(state_dict)
     if arch is not None:
         args = {**own_args, **arch_args} if arch == checkpoint.arch else arch_args
-        return find_architecture(arch, args, shapes), ()
+        return _sized(arch, args, state_dict), ()
     word = own_architecture(checkpoint)
     if word is not None:
         with _blamed_on(checkpoint):
             find_architecture(word, own_args)
-        return find_architecture(word, {**own_args, **arch_args}, shapes), ()
-    name = _the_one_that_fits(checkpoint, match(state_dict)).name
-    architecture = find_architecture(name, arch_args, shapes)
+        return _sized(word, {**own_args, **arch_args}, state_dict), ()
+    if checkpoint.config is not None and checkpoint.path.is_dir():
+        return _of_config(checkpoint.config, arch_args, state_dict)
+    part, matches = match_part(state_dict)
+    if checkpoint.config is not None and sum(each.fits for each in matches) != 1:
+        return _of_config(checkpoint.config, arch_args, state_dict)
+    name = _the_one_that_fits(checkpoint, matches).name
+    architecture = find_architecture(name, arch_args, shapes_of(part))
     return architecture, [f"architecture found by its tensors' names and shapes: {architecture}"]
+
+
+def _sized(name: str, args: Mapping[str, object], state_dict: Mapping[str, Tensor]) -> Architecture:
+    """The named architecture, its sizes read off the part of the tensors that are its own."""
+    whole = find_architecture(name, args, shapes_of(state_dict))
+    others = islice(parts(state_dict), 1, None) if whole.is_built_in else ()
+    for part in others:
+        sized = find_architecture(name, args, shapes_of(part))
+        if sized.args != whole.args and shapes_built(sized.build) == shapes_of(part):
+            return sized
+    return whole
+
+
+def _of_config(
+    config: Path, arch_args: Mapping[str, object], state_dict: Mapping[str, Tensor]
+) -> tuple[Architecture, Sequence[str]]:
+    """The architecture that the config.json in the checkpoint's folder names."""
+    name, own_args = named_by(config)
+    architecture = _sized(name, {**own_args, **arch_args}, state_dict)
+    return architecture, [f"architecture named by {config.name}: {architecture}"]
 
 
 @contextmanager

@@ -1,44 +1,46 @@
-"""A checkpoint file, read without running its code."""
+"""A checkpoint, read without running its code."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from condcli.errors import InputError
-from condcli.models.archive import check_archive
-from condcli.models.file_kind import Kind, file_kind
-from condcli.models.state_dict import Found, check_tensors, find_weights, strip_prefixes
-from condcli.models.torch_file import load_torch_file
+from condcli.models.config import find_config
+from condcli.models.formats.content import Content
+from condcli.models.formats.digest import sha256_of
+from condcli.models.formats.folder import read_content
+from condcli.models.state_dict import Found, Weights, check_tensors, find_weights, strip_prefixes
 
-FORMATS = {"zip": "torch.save", "legacy": "torch.save (before 1.6)", "safetensors": "safetensors"}
-STEPS = ("step", "global_step", "iteration")
+STEPS = ("step", "global_step", "iteration", "iter", "num_updates")
+NOTES_OF_TRAINING = ("meta", "extra_state")  # dicts in which mmengine and fairseq keep the step
 SHOWN_KEYS = 12
+SHOWN_NAMES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Checkpoint:
-    """What a file holds: weights, and its own word on architecture and training where it has one.
+    """Weights, and the checkpoint's own word on architecture and training where it has one.
 
     Exactly one of `state_dict` and `module` is there.
     """
 
-    path: Path
+    path: Path  # a file or a folder
+    files: tuple[Path, ...]  # that were read
     format: str
-    sha256: str
+    digest: Future[str]
     contents: str  # the top-level keys, shortened
     state_dict: Mapping[str, Tensor] | None  # on the CPU, dense, finite, without wrappers' prefixes
     prefix: str = ""  # what was stripped off every name
-    module: nn.Module | None = None  # from a trusted pickle
+    module: nn.Module | None = None  # from a trusted pickle or program
+    config: Path | None = None  # the config.json of transformers or timm beside the weights
     arch: str | None = None
     arch_args: Mapping[str, object] | None = None
     step: int | None = None
@@ -46,32 +48,45 @@ class Checkpoint:
     normalize: str | None = None  # the normalisation of its inputs, as --normalize takes it
     notes: tuple[str, ...] = ()
 
+    @property
+    def sha256(self) -> str:
+        """Of the file; of several that of `sha256sum FILES`."""
+        return self.digest.result()
 
-def read_checkpoint(path: Path, *, trust: bool = False) -> Checkpoint:
-    """The checkpoint at `path`, whole and checked.
+    @property
+    def size(self) -> int:
+        """Bytes in all files."""
+        return sum(file.stat().st_size for file in self.files)
 
-    Raises InputError when it is missing, damaged or holds no (finite) weights, and UnsafeError
-    when reading it would run code and `trust` is not set.
+
+def read_checkpoint(path: Path, *, trust: bool = False, weights: str | None = None) -> Checkpoint:
+    """The checkpoint at `path`, a file or a folder, whole and checked.
+
+    `weights` is the dotted key of the weights to take, where it holds several. Raises InputError
+    when it is missing, damaged or holds no (finite) weights, UsageError when there are none at
+    `weights`, and UnsafeError when reading it would run code and `trust` is not set.
     """
-    kind = file_kind(path)
-    content, ran_code = _load(path, kind, trust=trust)
-    found = find_weights(content, path)
+    content = read_content(path, trust=trust, weights=weights)
+    digest = sha256_of(content.files)
+    found = find_weights(content.data, path, weights)
     state_dict, prefix, module = _checked(found.weights, path)
-    top = content if isinstance(content, Mapping) else {}
+    top = content.data if isinstance(content.data, Mapping) else {}
     return Checkpoint(
         path=path,
-        format=FORMATS[kind],
-        sha256=_sha256(path),
-        contents=_contents(content),
+        files=content.files,
+        format=content.format,
+        digest=digest,
+        contents=_contents(content.data),
         state_dict=state_dict,
         prefix=prefix,
         module=module,
+        config=find_config(path),
         arch=_text(top, "arch"),
         arch_args=_arch_args(top, path),
-        step=_step(top),
+        step=_step(top) if content.step is None else content.step,
         data=_text(top, "data"),
         normalize=_text(top, "normalize"),
-        notes=tuple(_notes(found, prefix, ran_code, described="arch" in top)),
+        notes=tuple(_notes(content, found, prefix, described="arch" in top)),
     )
 
 
@@ -104,25 +119,8 @@ def write_checkpoint(
         unfinished.unlink(missing_ok=True)
 
 
-def _load(path: Path, kind: Kind, *, trust: bool) -> tuple[object, bool]:
-    if kind == "safetensors":
-        return _load_safetensors(path), False
-    if kind == "zip":
-        check_archive(path)
-    return load_torch_file(path, trust=trust)
-
-
-def _load_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return safetensors.torch.load_file(path)
-    except (safetensors.SafetensorError, ValueError, KeyError):
-        raise InputError(
-            f"{path} is truncated or damaged", "save or download the checkpoint again"
-        ) from None
-
-
 def _checked(
-    weights: Mapping[str, Tensor] | nn.Module, path: Path
+    weights: Weights, path: Path
 ) -> tuple[dict[str, Tensor] | None, str, nn.Module | None]:
     """(state_dict, its stripped prefix, module), one of the two None."""
     if isinstance(weights, nn.Module):
@@ -133,14 +131,21 @@ def _checked(
     return tensors, prefix, None
 
 
-def _notes(found: Found, prefix: str, ran_code: bool, *, described: bool) -> Iterator[str]:
-    if ran_code:
-        yield "its pickled code was run (--trust)"
+def _notes(content: Content, found: Found, prefix: str, *, described: bool) -> Iterator[str]:
+    yield from content.notes
+    if content.unread:
+        yield f"pickled code left unread: {_some(content.unread)}"
     if found.place and not described:
         left = f" (there are also {', '.join(found.others)})" if found.others else ""
         yield f"weights from {'.'.join(found.place)}{left}"
+    if found.dropped:
+        yield f"no tensors, and left out: {_some(found.dropped)}"
     if prefix:
         yield f"prefix {prefix} stripped from the tensors' names"
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:SHOWN_NAMES]) + (", …" if len(names) > SHOWN_NAMES else "")
 
 
 def _contents(content: object) -> str:
@@ -170,13 +175,6 @@ def _arch_args(top: Mapping[str, object], path: Path) -> dict[str, object] | Non
 
 
 def _step(top: Mapping[str, object]) -> int | None:
-    steps = (top.get(key) for key in STEPS)
+    places = (top, *(top.get(key) for key in NOTES_OF_TRAINING))
+    steps = (place.get(key) for place in places if isinstance(place, Mapping) for key in STEPS)
     return next((step for step in steps if type(step) is int), None)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

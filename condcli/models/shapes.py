@@ -12,17 +12,21 @@ from torch.overrides import TorchFunctionMode
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-# BN's counter of batches: checkpoints before torch 0.4.1 lack it, and load without.
-_OPTIONAL = "num_batches_tracked"
+# BN's counter of batches, which checkpoints before torch 0.4.1 lack; and what a module keeps beside
+# its tensors. Networks load without.
+_OPTIONAL = ("num_batches_tracked", "_extra_state")
 
 
 def shapes_of(state_dict: Mapping[str, Tensor]) -> Shapes:
-    """The shape of each tensor."""
+    """The shape of each tensor that a network must have."""
     return {
-        name: tuple(tensor.shape)
-        for name, tensor in state_dict.items()
-        if not name.endswith(_OPTIONAL)
+        name: tuple(tensor.shape) for name, tensor in state_dict.items() if not is_optional(name)
     }
+
+
+def is_optional(name: str) -> bool:
+    """Whether a network loads without the entry of this name in its state_dict."""
+    return name.endswith(_OPTIONAL)
 
 
 def shapes_built(build: Callable[[], nn.Module]) -> Shapes:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from condcli.errors import InputError
-from condcli.models.architecture import Architecture
+from condcli.models.architecture import Adopt, Architecture
 from condcli.models.checkpoint import Checkpoint
-from condcli.models.shapes import Shapes, built_weightless, shapes_of
+from condcli.models.fit import fitted, left_out, mismatches
+from condcli.models.shapes import built_weightless
 
 MOST_MISMATCHES = 10  # named one by one; of more, a few of each kind
 MOST_OF_A_KIND = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Filled:
+    """A network with weights, and what the user should know of how they got there."""
+
+    module: nn.Module
+    notes: tuple[str, ...] = ()
 
 
 def network_for(architecture: Architecture, state_dict: Mapping[str, Tensor]) -> nn.Module:
@@ -24,7 +34,7 @@ def network_for(architecture: Architecture, state_dict: Mapping[str, Tensor]) ->
     """
     if architecture.is_built_in:
         return built_weightless(architecture.build)
-    return architecture.build().to(dtype=_precision(state_dict))  # or a copy into it would round
+    return architecture.build().to(dtype=precision(state_dict))  # or a copy into it would round
 
 
 def fill(
@@ -32,33 +42,58 @@ def fill(
     architecture: Architecture,
     checkpoint: Checkpoint,
     state_dict: Mapping[str, Tensor],
-) -> None:
-    """Gives the module of `network_for` the tensors of the checkpoint's state_dict as its weights.
+) -> Filled:
+    """The module of `network_for`, with the tensors of the checkpoint's state_dict as its weights.
 
-    A network that we know gets the tensors themselves; a user's gets copies, which leaves tied
-    weights tied. Raises InputError for missing and unexpected tensors and those of another shape.
+    They are copies: the file may change under the tensors that are read from it, and what a user's
+    network ties stays tied. Raises InputError for missing and unexpected tensors and those of
+    another shape.
     """
-    expected = module.state_dict()
-    named = _with_expected_prefix(state_dict, expected, checkpoint.prefix)
     try:
-        module.load_state_dict(named, strict=True, assign=architecture.is_built_in)
-    except RuntimeError:
-        raise InputError(
-            f"{checkpoint.path} does not fit {architecture}: "
-            + _mismatches(shapes_of(named), shapes_of(expected)),
-            "name its architecture and sizes with --arch and --arch-arg",
-        ) from None
+        fit = fitted(state_dict, module, checkpoint.prefix)
+    except InputError as error:
+        raise InputError(f"{checkpoint.path}: {error.message}", error.remedy) from None
+    if fit is None:
+        raise _misfit(checkpoint, architecture, mismatches(state_dict, module))
+    if architecture.is_built_in:
+        copies = {name: tensor.clone() for name, tensor in fit.tensors.items()}
+        module.load_state_dict(copies, strict=False, assign=True)
+    else:
+        module.load_state_dict(fit.tensors, strict=False)
+    return Filled(module=module, notes=(fit.note,) if fit.note else ())
+
+
+def adopt(
+    adopter: Adopt,
+    architecture: Architecture,
+    checkpoint: Checkpoint,
+    state_dict: Mapping[str, Tensor],
+) -> Filled:
+    """The network that a library builds around the weights, under the names that it knows them by.
+
+    Tensors of parts that this network lacks (another task's head, say) are left out, and told.
+    Raises InputError for all others that do not fit.
+    """
+    named = {checkpoint.prefix + name: tensor.clone() for name, tensor in state_dict.items()}
+    with torch.random.fork_rng(devices=[]):
+        module, misfits = adopter(named, precision(state_dict))
+    beside = [name for name in misfits["unexpected"] if _is_of_another_part(name, module)]
+    faults = {kind: [repr(n) for n in names if n not in beside] for kind, names in misfits.items()}
+    if any(faults.values()):
+        raise _misfit(checkpoint, architecture, faults)
+    return Filled(module=module, notes=(left_out(beside),) if beside else ())
 
 
 def use_one_precision(module: nn.Module, state_dict: Mapping[str, Tensor]) -> Sequence[str]:
     """Brings the module to one floating type; a note if weights change theirs."""
-    dtype = _precision(state_dict)
+    dtype = precision(state_dict)
     module.to(dtype=dtype)
     others = sorted(_dtype_name(each) for each in _floating_types(state_dict) - {dtype})
     return [f"{' and '.join(others)} weights used as {_dtype_name(dtype)}"] if others else ()
 
 
-def _precision(state_dict: Mapping[str, Tensor]) -> torch.dtype:
+def precision(state_dict: Mapping[str, Tensor]) -> torch.dtype:
+    """The floating type to compute in: float32, or float64 if any tensor is."""
     return torch.float64 if torch.float64 in _floating_types(state_dict) else torch.float32
 
 
@@ -66,30 +101,30 @@ def _floating_types(state_dict: Mapping[str, Tensor]) -> set[torch.dtype]:
     return {tensor.dtype for tensor in state_dict.values() if tensor.is_floating_point()}
 
 
-def _with_expected_prefix(
-    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], prefix: str
-) -> Mapping[str, Tensor]:
-    """The tensors under the stripped prefix again, if that is how the network names its own."""
-    restored = {prefix + name: tensor for name, tensor in tensors.items()}
-    return restored if restored.keys() & expected.keys() else tensors
+def _is_of_another_part(name: str, module: nn.Module) -> bool:
+    """Whether the tensor's module is none of the network's, nor one more of a list of them."""
+    path = ""
+    for part in name.split(".")[:-1]:
+        inner = f"{path}.{part}".lstrip(".")
+        if inner not in dict(module.named_modules()):
+            return not part.isdigit()
+        path = inner
+    return False
 
 
-def _mismatches(given: Shapes, expected: Shapes) -> str:
-    kinds = {
-        "missing": [repr(name) for name in expected if name not in given],
-        "unexpected": [repr(name) for name in given if name not in expected],
-        "of another shape": [
-            f"{name!r} {given[name]} instead of {expected[name]}"
-            for name in given
-            if name in expected and given[name] != expected[name]
-        ],
-    }
-    total = sum(len(names) for names in kinds.values())
+def _misfit(
+    checkpoint: Checkpoint, architecture: Architecture, faults: Mapping[str, Sequence[str]]
+) -> InputError:
+    total = sum(len(names) for names in faults.values())
     most = total if total <= MOST_MISMATCHES else MOST_OF_A_KIND
-    return ", ".join(
+    kinds = ", ".join(
         f"{len(names)} {kind} ({', '.join(names[:most])}{', …' if len(names) > most else ''})"
-        for kind, names in kinds.items()
+        for kind, names in faults.items()
         if names
+    )
+    return InputError(
+        f"{checkpoint.path} does not fit {architecture}: {kinds}",
+        "name its architecture and sizes with --arch and --arch-arg",
     )
 
 

@@ -1,7 +1,6 @@
 """Every kind of file that people hand over: read, or refused by name and with the right kind."""
 
 import hashlib
-import io
 import json
 import os
 import pickle
@@ -175,23 +174,6 @@ def test_code_in_a_pickle_is_never_run_unasked(tmp_path, file, how, monkeypatch)
         assert canary.exists()
 
 
-def test_torchscript_is_refused(file):
-    program = io.BytesIO()
-    with zipfile.ZipFile(program, "w") as archive:
-        for name in ("data.pkl", "constants.pkl", "code/__torch__.py"):
-            archive.writestr(f"model/{name}", b"")
-    file.write_bytes(program.getvalue())
-    with pytest.raises(UnsafeError, match="TorchScript"):
-        read_checkpoint(file, trust=True)
-
-
-def test_an_exported_program_is_refused(tmp_path):
-    file = tmp_path / "model.pt2"
-    torch.export.save(torch.export.export(nn.Linear(2, 2), (torch.ones(1, 2),)), file)
-    with pytest.raises(UnsafeError, match="exported program"):
-        read_checkpoint(file)
-
-
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -221,9 +203,11 @@ def test_another_zip_is_no_checkpoint(file):
 
 
 def test_a_missing_file_a_folder_and_a_pipe_are_refused(tmp_path):
-    pipe = tmp_path / "pipe"
+    pipe, folder = tmp_path / "pipe", tmp_path / "folder"
     os.mkfifo(pipe)
-    for path, said in [(tmp_path / "no.pt", "does not exist"), (tmp_path, "a folder"),
+    folder.mkdir()
+    for path, said in [(tmp_path / "no.pt", "does not exist"),
+                       (folder, "a folder without a checkpoint"),
                        (pipe, "not a regular file")]:  # fmt: skip
         with pytest.raises(InputError, match=said):
             read_checkpoint(path)

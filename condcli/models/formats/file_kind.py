@@ -6,9 +6,9 @@ import stat
 from pathlib import Path
 from typing import Literal
 
-from condcli.errors import InputError, UnsafeError
+from condcli.errors import InputError
 
-Kind = Literal["zip", "legacy", "safetensors"]
+Kind = Literal["zip", "legacy", "safetensors", "pickle"]
 
 HEAD = 512  # bytes: a tar archive shows at offset 257
 # torch.save without zip begins with this number, pickled as a LONG1
@@ -21,10 +21,14 @@ FOREIGN = {
     b"version https://git-lfs": ("a git-LFS pointer, not the file itself", "run git lfs pull"),
     b"\x89HDF\r\n\x1a\n": (
         "an HDF5 file",
-        "spectrum, domination and neurons read statistics files",
+        "spectrum, domination and neurons read statistics files; of a Keras model, "
+        "save the weights of the same network in PyTorch",
     ),
-    b"GGUF": ("a GGUF file", _TORCH_FIRST),
-    b"\x93NUMPY": ("a NumPy array", _TORCH_FIRST),
+    b"GGUF": (
+        "a GGUF file, whose weights are quantized",
+        "probe the checkpoint that it was converted from",
+    ),
+    b"\x93NUMPY": ("one NumPy array", "put the weights by name into a .npz or .safetensors file"),
     b"\x89PNG": ("an image", _TORCH_FIRST),
     b"\xff\xd8\xff": ("an image", _TORCH_FIRST),
     b"%PDF": ("a PDF document", _TORCH_FIRST),
@@ -34,44 +38,59 @@ FOREIGN = {
     b"\x28\xb5\x2f\xfd": ("zstd-compressed", _UNPACK),
 }
 WEB_PAGE = (b"<!doctype", b"<html", b"<?xml", b"<head")
+# The first members of the tar archive that torch.save wrote in its first year.
+TORCH_OF_2016 = (b"sys_info", b"pickle", b"storages", b"tensors")
 
 
 def file_kind(path: Path) -> Kind:
     """The container of the checkpoint at `path`; anything else is refused by what it is."""
     head = _head(path)
-    for prefix, (what, remedy) in FOREIGN.items():
-        if head.startswith(prefix):
-            raise InputError(f"{path} is {what}", remedy)
-    if head.lstrip().lower().startswith(WEB_PAGE):
-        raise InputError(f"{path} is a web page, not a checkpoint", "download the file itself")
-    if head[257:262] == b"ustar":
-        raise InputError(f"{path} is a tar archive", _UNPACK)
+    foreign = _foreign(head)
+    if foreign:
+        what, remedy = foreign
+        raise InputError(f"{path} is {what}", remedy)
     return _checkpoint_kind(path, head)
+
+
+def _foreign(head: bytes) -> tuple[str, str] | None:
+    """What the file is, if no checkpoint that is read here, and what to do about it."""
+    for prefix, what in FOREIGN.items():
+        if head.startswith(prefix):
+            return what
+    if head.lstrip().lower().startswith(WEB_PAGE):
+        return "a web page, not a checkpoint", "download the file itself"
+    if head[257:262] == b"ustar":
+        return _tar(head)
+    # An ONNX model is a protobuf: its version, then the name of the program that wrote it.
+    if head[:1] == b"\x08" and head[2:3] in (b"\x12", b"\x1a", b":", b"B"):
+        return "an ONNX model", "probe the PyTorch checkpoint that it was exported from"
+    if head[4:8] == b"TFL3":
+        return "a TensorFlow Lite model", _TORCH_FIRST
+    # msgpack: a map of a few keys, of which the first is a string
+    if 0x81 <= head[0] <= 0x8F and 0xA1 <= head[1] <= 0xBF:
+        return "a msgpack file, as Flax writes", "save the flattened parameters with safetensors"
+    return None
+
+
+def _tar(head: bytes) -> tuple[str, str]:
+    if head[:100].rstrip(b"\0") in TORCH_OF_2016:
+        return "a tar archive of a torch before 0.1.10", "load and save it again with torch 1.x"
+    return "a tar archive", _UNPACK
 
 
 def _checkpoint_kind(path: Path, head: bytes) -> Kind:
     if head.startswith(b"PK\x03\x04"):
         return "zip"
     if head.startswith(b"\x80"):
-        if LEGACY_MAGIC in head:
-            return "legacy"
-        raise UnsafeError(
-            f"{path} is a bare pickle, which may run any code",
-            "load it where it was made and torch.save its state_dict()",
-        )
+        return "legacy" if LEGACY_MAGIC in head else "pickle"
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < LONGEST_SAFETENSORS_HEADER:
         return "safetensors"
-    raise InputError(
-        f"{path} is no checkpoint: it begins with {head[:8]!r}",
-        _TORCH_FIRST,
-    )
+    raise InputError(f"{path} is no checkpoint: it begins with {head[:8]!r}", _TORCH_FIRST)
 
 
 def _head(path: Path) -> bytes:
     try:
         status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise InputError(f"{path} is a folder", "give one checkpoint file")
         if not stat.S_ISREG(status.st_mode):
             raise InputError(f"{path} is not a regular file", "give one checkpoint file")
         if status.st_size == 0:

@@ -1,0 +1,103 @@
+"""Pickled objects that are no weights, as inert placeholders: what they name is not even imported.
+
+Training code saves its hyperparameters, schedulers and random states beside the weights. torch's
+weights-only unpickler refuses the whole file for one of them. Here their names stand for classes
+of ours that keep nothing and run nothing, so the unpickler can read past them.
+"""
+
+from __future__ import annotations
+
+import pickletools
+import re
+import sys
+import zipfile
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+# Of the standard library, training code pickles these; of any other name of it, one must ask why.
+PLAIN_DATA = (
+    "argparse.Namespace",
+    "collections.",
+    "datetime.",
+    "decimal.",
+    "fractions.",
+    "functools.partial",
+    "pathlib.PosixPath",
+    "pathlib.PurePosixPath",
+    "pathlib.WindowsPath",
+    "pathlib._local.",
+    "random.Random",
+    "types.SimpleNamespace",
+    "uuid.",
+)
+# What torch's unpickler knows itself: it goes before the placeholders.
+KNOWN = re.compile(
+    r"torch\.(\w+|_utils\.\w+|_tensor\.\w+|storage\.\w+|cuda\.\w+|nn\.parameter\.Parameter"
+    r"|serialization\._get_layout)"
+    r"|collections\.(OrderedDict|Counter)|_codecs\.encode|builtins\.(set|bytearray|complex)"
+)
+
+
+class Placeholder:
+    """Stands for an object that was not read."""
+
+    def __init__(self, *args: object) -> None:
+        """Takes and forgets what the object would have been made of."""
+
+    def __new__(cls, *args: object) -> Placeholder:
+        """A new one, whatever is given."""
+        return super().__new__(cls)
+
+    def __setstate__(self, state: object) -> None:
+        """Forgets the object's state."""
+
+
+class _PlainDict:
+    """Stands for a class of dicts: the unpickler fills nothing but plain ones."""
+
+    def __new__(cls, *args: object) -> Any:
+        return {}
+
+
+def placeholders(names: Iterable[str]) -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
+    """For `torch.serialization.safe_globals`: what stands for each name."""
+    return [(_PlainDict if name.lower().endswith("dict") else Placeholder, name) for name in names]
+
+
+def pickled_names(path: Path) -> set[str]:
+    """The `module.name` of all that the pickle in a torch.save file would import, torch's aside.
+
+    Raises what a damaged file makes pickletools or zipfile raise.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            entry = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
+            with archive.open(entry) as file:
+                return _unknown(file)
+    with path.open("rb") as file:
+        for _ in ("magic number", "version of the format", "facts of the system"):
+            list(_globals(file))
+        return _unknown(file)
+
+
+def are_plain_data(names: Iterable[str]) -> bool:
+    """Whether nothing is named of the standard library but its classes of plain data."""
+    return all(
+        name.startswith(PLAIN_DATA) or name.partition(".")[0] not in sys.stdlib_module_names
+        for name in names
+    )
+
+
+def _unknown(pickled: IO[bytes]) -> set[str]:
+    return {name for name in _globals(pickled) if not KNOWN.fullmatch(name)}
+
+
+def _globals(pickled: IO[bytes]) -> Iterator[str]:
+    for code, argument, _ in pickletools.genops(pickled):
+        if code.name == "GLOBAL":
+            module, _, name = str(argument).partition(" ")
+            # torch.save writes Python 2's names, and the unpickler takes them back.
+            module, name = NAME_MAPPING.get((module, name), (module, name))
+            yield f"{IMPORT_MAPPING.get(module, module)}.{name}"
