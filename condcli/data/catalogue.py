@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from condcli.data.array_files import open_npz, open_pt
+from condcli.data.array_files import open_npz, open_pt, open_safetensors
 from condcli.data.cifar import open_cifar10, open_cifar100
 from condcli.data.digits import open_digits
+from condcli.data.hdf5_files import open_hdf5
 from condcli.data.idx_files import open_fashion_mnist, open_mnist
 from condcli.data.image_folders import open_image_folder, open_imagenet
 from condcli.data.objects import as_probe_set
@@ -64,6 +65,9 @@ PREFIXES: Mapping[str, Form] = {
 SUFFIXES: Mapping[str, Form] = {
     ".npz": Form("FILE.npz", "arrays x and y, by numpy.savez", open_npz, IMAGES),
     ".pt": Form("FILE.pt", "tensors x and y, by torch.save", open_pt, IMAGES),
+    ".safetensors": Form("FILE.safetensors", "tensors x and y", open_safetensors, IMAGES),
+    ".h5": Form("FILE.h5", "HDF5 data sets x and y, read as needed", open_hdf5, IMAGES),
+    ".hdf5": Form("FILE.hdf5", "the same", open_hdf5, IMAGES),
 }
 FUNCTION = "FILE.py:function"
 ALL = "all"  # the only split of data that have none

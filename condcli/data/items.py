@@ -48,7 +48,7 @@ def divided(item: Any, what: str) -> tuple[Any, Any]:
         return inputs[names[0]] if alone else inputs, item[target] if target else None
     if isinstance(item, tuple | list) and len(item) == 2:
         return item[0], item[1]
-    raise InputError(f"{what} is {_described(item)}, not a pair (x, y) or a dict", ACCEPTED)
+    raise InputError(f"{what}: {_described(item)}, not a pair (x, y) or a dict", ACCEPTED)
 
 
 def target_name(names: Iterable[str], what: str) -> str | None:
@@ -56,15 +56,15 @@ def target_name(names: Iterable[str], what: str) -> str | None:
     names = list(map(str, names))
     found = [name for name in names if name.lower() in TARGETS]
     if len(found) == len(names) == 1:
-        raise InputError(f"{what} has a target {found[0]} and no input", ACCEPTED)
+        raise InputError(f"{what}: a target {found[0]} and no input", ACCEPTED)
     if len(found) == 1:
         return found[0]
     if not found and TOKENS in names:
         return None
     if found:
-        raise InputError(f"{what} has several targets: {', '.join(found)}", "leave one of them")
+        raise InputError(f"{what}: several targets, {', '.join(found)}", "leave one of them")
     listed = ", ".join(names[:10]) or "nothing"
-    raise InputError(f"{what} has no target, only {listed}", "call it y, target(s) or label(s)")
+    raise InputError(f"{what}: no target, only {listed}", "call it y, target(s) or label(s)")
 
 
 def own_labels(inputs: Mapping[str, Tensor]) -> Tensor:

@@ -1,13 +1,24 @@
-"""Finding and fetching the files of the known data sets."""
+"""Finding files, and fetching those of the known data sets."""
 
 from __future__ import annotations
 
 import sys
 from contextlib import redirect_stdout
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from condcli.errors import InputError
+
+
+def existing_file(path: str) -> Path:
+    """The file at `path`. Raises InputError, with a near match, when there is none."""
+    file = Path(path)
+    if not file.is_file():
+        near = get_close_matches(file.name, [other.name for other in file.parent.glob("*")])
+        remedy = f"did you mean {file.with_name(near[0])}?" if near else "check the path"
+        raise InputError(f"{file}: no such file", remedy)
+    return file
 
 
 def missing(name: str, *places: Path) -> InputError:

@@ -1,9 +1,11 @@
 import pickle
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 
 from condcli.data import open_data
 from condcli.errors import InputError, UnsafeError
@@ -22,6 +24,12 @@ class Payload:
 def write(file: Path, **arrays):
     if file.suffix == ".npz":
         np.savez(file, **arrays)
+    elif file.suffix == ".safetensors":
+        save_file(arrays, file)
+    elif file.suffix == ".h5":
+        with h5py.File(file, "w") as content:
+            for name, array in arrays.items():
+                content[name] = array
     else:
         torch.save(
             {
@@ -32,8 +40,13 @@ def write(file: Path, **arrays):
         )
 
 
-@pytest.fixture(params=["set.npz", "set.pt"])
+@pytest.fixture(params=["set.npz", "set.pt", "set.safetensors", "set.h5"])
 def file(request, tmp_path):
+    return tmp_path / request.param
+
+
+@pytest.fixture(params=["set.npz", "set.pt"])
+def zip_file(request, tmp_path):
     return tmp_path / request.param
 
 
@@ -62,9 +75,35 @@ def test_floats_are_used_as_they_are(file, images, dtype):
     assert targets.is_floating_point()
 
 
-def test_a_missing_key_is_named_with_those_there_are(file, images):
-    write(file, inputs=images, y=np.arange(9))
-    with pytest.raises(InputError, match=r"set\.\w+: has no x, only inputs, y; store the inputs"):
+@pytest.mark.parametrize("names", [("inputs", "y"), ("X", "Y"), ("image", "label")])
+def test_a_single_input_is_passed_alone_under_any_name(file, images, names):
+    write(file, **dict(zip(names, (images, np.arange(9)), strict=True)))
+    inputs, targets = next(open_data(str(file)).batches(9))
+    assert torch.equal(inputs, torch.from_numpy(images) / 255)
+    assert targets.tolist() == list(range(9))
+
+
+def test_several_inputs_keep_their_names(file, images):
+    write(file, left=images, scale=np.arange(9.0), target=np.arange(9))
+    probe_set = open_data(str(file), samples=4, seed=1)
+    inputs, targets = next(probe_set.batches(9))
+    assert sorted(inputs) == ["left", "scale"]
+    assert inputs["scale"].tolist() == targets.tolist() == probe_set.indices.tolist()
+    assert torch.equal(inputs["left"], torch.from_numpy(images[probe_set.indices]) / 255)
+
+
+def test_tokens_are_their_own_target_and_padding_has_none(file):
+    tokens, mask = np.arange(12).reshape(3, 4), np.array([[1, 1, 1, 0]] * 3, dtype=np.uint8)
+    write(file, input_ids=tokens, attention_mask=mask)
+    inputs, targets = next(open_data(str(file)).batches(3))
+    assert inputs["attention_mask"].dtype == inputs["input_ids"].dtype == torch.int64
+    np.testing.assert_array_equal(inputs["attention_mask"], mask)
+    np.testing.assert_array_equal(targets, np.where(mask == 1, tokens, -100))
+
+
+def test_a_missing_target_is_named_with_what_there_is(file, images):
+    write(file, inputs=images, truth=np.arange(9))
+    with pytest.raises(InputError, match=r"set\.\w+: no target, only (inputs, truth|truth, inputs); call it y"):
         open_data(str(file))
 
 
@@ -94,7 +133,8 @@ def test_an_input_that_is_not_finite_is_named(file):
         list(open_data(str(file)).batches(3))
 
 
-def test_complex_numbers_are_refused(file):
+def test_complex_numbers_are_refused(zip_file):
+    file = zip_file
     write(file, x=np.zeros((9, 2), dtype=np.complex64), y=np.arange(9))
     with pytest.raises(InputError, match="x"):
         open_data(str(file))
@@ -109,7 +149,8 @@ def test_a_truncated_file_is_refused_by_name(file, images):
             open_data(str(file))
 
 
-def test_a_flipped_byte_gives_an_error_or_the_same_data(file, images):
+def test_a_flipped_byte_gives_an_error_or_the_same_data(zip_file, images):
+    file = zip_file
     write(file, x=images, y=np.arange(9))
     content = file.read_bytes()
     refused = 0
@@ -144,7 +185,8 @@ def test_a_checkpoint_with_code_is_refused_as_unsafe_and_never_opened(tmp_path, 
     assert not mark.exists()
 
 
-def test_a_bare_pickle_is_refused_as_unsafe_and_never_opened(file, tmp_path):
+def test_a_bare_pickle_is_refused_as_unsafe_and_never_opened(zip_file, tmp_path):
+    file = zip_file
     mark = tmp_path / "ran"
     file.write_bytes(pickle.dumps(Payload(mark)))
     with pytest.raises(UnsafeError, match="holds pickled objects"):
@@ -174,8 +216,8 @@ def test_a_view_that_claims_more_than_is_stored_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (torch.zeros(3), "holds a Tensor; save a dict"),
-        ({}, "has no x and no y, only nothing"),
+        (torch.zeros(3), "holds a Tensor; give .x, y. pairs, or dicts"),
+        ({}, "no target, only nothing"),
         ({"x": "pixels", "y": torch.zeros(2)}, "x is of type str"),
         ({"x": torch.zeros(2, 2).to_sparse(), "y": torch.zeros(2)}, "sparse"),
         ({"x": torch.zeros(2, 2, device="meta"), "y": torch.zeros(2)}, "meta"),
