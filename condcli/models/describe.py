@@ -50,7 +50,7 @@ def describe(path: Path, *, trust: bool = False) -> CheckpointDescription:
 
 def _facts(checkpoint: Checkpoint, rows: tuple[TensorRow, ...]) -> Iterator[tuple[str, str]]:
     yield "file", str(checkpoint.path)
-    yield "size", f"{checkpoint.path.stat().st_size:,} bytes"
+    yield "size", f"{checkpoint.size:,} bytes"
     yield "format", checkpoint.format
     yield "sha256", checkpoint.sha256
     yield "contents", checkpoint.contents
