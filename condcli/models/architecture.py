@@ -69,7 +69,15 @@ class Architecture:
     @property
     def is_built_in(self) -> bool:
         """Whether the factory is condcli's or a library's rather than the user's."""
-        return self.name in ZOO or self.name.startswith((PREFIX, timm_models.PREFIX))
+        return self.is_weightless or self.name.startswith(timm_models.PREFIX)
+
+    @property
+    def is_weightless(self) -> bool:
+        """Whether the network can be built without memory for its weights, and then be given them.
+
+        timm's cannot: some keep numbers that are in no state_dict.
+        """
+        return self.name in ZOO or self.name.startswith(PREFIX)
 
 
 def find_architecture(

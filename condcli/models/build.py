@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
 from condcli.errors import InputError, UnsafeError, UsageError
 from condcli.models.architecture import FORMS, Architecture, find_architecture
@@ -104,13 +105,13 @@ def _model_of_module(
     useless += [f"--arch-arg {key}={value}" for key, value in arch_args.items()]
     if useless:
         raise UsageError(
-            f"{checkpoint.path} is a whole pickled module, so {useless[0]} has no use",
+            f"{checkpoint.path} holds a whole network, so {useless[0]} has no use",
             f"leave out {useless[0].split()[0]}",
         )
     precision = use_one_precision(module, module.state_dict())
     return Model(
         module=module,
-        arch=type(module).__qualname__,
+        arch=checkpoint.format if isinstance(module, GraphModule) else type(module).__qualname__,
         checkpoint=checkpoint,
         notes=(*checkpoint.notes, *precision),
     )

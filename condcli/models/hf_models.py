@@ -101,18 +101,18 @@ def _check(file: Path, words: Mapping[str, object]) -> None:
 
 
 def _network_class(config: PreTrainedConfig) -> Any:
-    """The class that the configuration names, or else the one without a head."""
+    """The class that the configuration names; where it names none, the one without a head."""
     import transformers
-    from transformers import MODEL_MAPPING
 
-    for name in config.architectures or ():
+    names = config.architectures or ()
+    for name in names:
         found = getattr(transformers, name, None)
         if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
             return found
-    if type(config) in MODEL_MAPPING:
-        return MODEL_MAPPING[type(config)]
+    if not names and type(config) in transformers.MODEL_MAPPING:
+        return transformers.MODEL_MAPPING[type(config)]
     raise InputError(
-        f"transformers has no network {' or '.join(config.architectures or ['of that kind'])}",
+        f"transformers has no network {' or '.join(map(repr, names)) or 'of that configuration'}",
         "update transformers, or name the architecture with --arch",
     )
 

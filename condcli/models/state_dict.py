@@ -63,8 +63,10 @@ def find_weights(data: object, path: Path, key: str | None = None) -> Found:
 
 
 def holds_weights(data: object, key: str | None = None) -> bool:
-    """Whether `find_weights` has something to choose from."""
-    return bool(_everywhere(data) if key is None else _at(data, key.split(".")))
+    """Whether there are weights: at `key` if there is anything, else anywhere."""
+    if key is not None and isinstance(data, Mapping) and key.partition(".")[0] in data:
+        return bool(_at(data, key.split(".")))
+    return bool(_everywhere(data))
 
 
 def places(data: object) -> list[str]:

@@ -29,10 +29,10 @@ class Filled:
 def network_for(architecture: Architecture, state_dict: Mapping[str, Tensor]) -> nn.Module:
     """The architecture's network, ready for `fill` with the state_dict.
 
-    One that we know has no weights yet, and so needs neither memory nor random numbers for them.
+    Where that can be, it has no weights yet, and so needs neither memory nor random numbers.
     Raises InputError when it cannot be built.
     """
-    if architecture.is_built_in:
+    if architecture.is_weightless:
         return built_weightless(architecture.build)
     return architecture.build().to(dtype=precision(state_dict))  # or a copy into it would round
 
@@ -55,7 +55,7 @@ def fill(
         raise InputError(f"{checkpoint.path}: {error.message}", error.remedy) from None
     if fit is None:
         raise _misfit(checkpoint, architecture, mismatches(state_dict, module))
-    if architecture.is_built_in:
+    if architecture.is_weightless:
         copies = {name: tensor.clone() for name, tensor in fit.tensors.items()}
         module.load_state_dict(copies, strict=False, assign=True)
     else:
