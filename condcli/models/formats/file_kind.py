@@ -13,6 +13,7 @@ Kind = Literal["zip", "legacy", "safetensors", "pickle"]
 HEAD = 512  # bytes: a tar archive shows at offset 257
 # torch.save without zip begins with this number, pickled as a LONG1
 LEGACY_MAGIC = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
+LEGACY_HEAD = 32  # bytes: the protocol, perhaps a frame, the number
 LONGEST_SAFETENSORS_HEADER = 100 << 20  # the format's own limit
 
 _UNPACK = "unpack it first"
@@ -82,7 +83,8 @@ def _checkpoint_kind(path: Path, head: bytes) -> Kind:
     if head.startswith(b"PK\x03\x04"):
         return "zip"
     if head.startswith(b"\x80"):
-        return "legacy" if LEGACY_MAGIC in head else "pickle"
+        # A pickle of tensors has the magic number, too, but not at its beginning.
+        return "legacy" if LEGACY_MAGIC in head[:LEGACY_HEAD] else "pickle"
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < LONGEST_SAFETENSORS_HEADER:
         return "safetensors"
     raise InputError(f"{path} is no checkpoint: it begins with {head[:8]!r}", _TORCH_FIRST)

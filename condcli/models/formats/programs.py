@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -38,7 +41,7 @@ def read_exported_program(path: Path, *, trust: bool) -> nn.Module:
         module: nn.Module = torch.export.load(path).module()
         return module
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore")
         module = run_pickle(path, load)
     assert isinstance(module, nn.Module)
@@ -52,3 +55,13 @@ def refuse_untrusted(path: Path, what: str, instead: str, *, trust: bool) -> Non
             f"{path} is {what}: reading it can run any code",
             f"pass --trust, if you trust its origin; or {instead}",
         )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """torch logs whole tracebacks on its way to an answer."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)

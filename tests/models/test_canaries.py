@@ -1,0 +1,167 @@
+"""No code from a model file runs without --trust, in any container; and the canary can sing."""
+
+import importlib
+import json
+import pickle
+import sys
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed.checkpoint as dcp
+from torch import nn
+
+from condcli.errors import InputError, UnsafeError
+from condcli.models import load, read_checkpoint
+
+WEIGHTS = {"weight": torch.ones(2, 3), "bias": torch.ones(2)}
+
+
+class Canary:
+    """A pickle that touches a file when it is loaded."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return Path.touch, (self.file,)
+
+
+@pytest.fixture
+def canary(tmp_path):
+    return tmp_path / "canary"
+
+
+def in_zip(folder, canary):
+    torch.save(WEIGHTS | {"extra": Canary(canary)}, folder / "model.pt")
+    return folder / "model.pt"
+
+
+def in_legacy(folder, canary):
+    path = folder / "model.pth"
+    torch.save({"model": WEIGHTS, "x": Canary(canary)}, path, _use_new_zipfile_serialization=False)
+    return path
+
+
+def in_lightning(folder, canary):
+    content = {"state_dict": WEIGHTS, "hyper_parameters": {"a": Canary(canary)}}
+    torch.save(content, folder / "model.ckpt")
+    return folder / "model.ckpt"
+
+
+def in_bare_pickle(folder, canary):
+    (folder / "model.pkl").write_bytes(pickle.dumps(WEIGHTS | {"extra": Canary(canary)}))
+    return folder / "model.pkl"
+
+
+def in_shard(folder, canary):
+    torch.save(WEIGHTS | {"extra": Canary(canary)}, folder / "a.bin")
+    index = folder / "pytorch_model.bin.index.json"
+    index.write_text(json.dumps({"weight_map": {"weight": "a.bin"}}))
+    return folder
+
+
+def in_folder(folder, canary):
+    torch.save(WEIGHTS | {"extra": Canary(canary)}, folder / "pytorch_model.bin")
+    return folder
+
+
+def in_exported_program(folder, canary):
+    """In its sample inputs: torch.export.load falls back to unpickling them whole."""
+    plain, path = folder / "plain.pt2", folder / "model.pt2"
+    torch.export.save(torch.export.export(nn.Linear(2, 2), (torch.ones(1, 2),)), plain)
+    torch.save(Canary(canary), folder / "inputs")
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(path, "w") as target:
+        for entry in source.infolist():
+            inputs = entry.filename.endswith("sample_inputs/model.pt")
+            image = (folder / "inputs").read_bytes() if inputs else source.read(entry)
+            target.writestr(entry.filename, image)
+    return path
+
+
+def in_metadata(folder, canary):
+    (folder / ".metadata").write_bytes(pickle.dumps(Canary(canary)))
+    return folder
+
+
+UNTRUSTED = (
+    in_zip, in_legacy, in_lightning, in_bare_pickle, in_shard, in_folder, in_exported_program,
+    in_metadata,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("hide", UNTRUSTED, ids=lambda hide: hide.__name__)
+def test_code_does_not_run(tmp_path, canary, hide, monkeypatch):
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    path = hide(tmp_path, canary)
+    canary.unlink(missing_ok=True)  # pickling does not touch it; to be sure
+    with pytest.raises(UnsafeError) as caught:
+        load(path)
+    assert not canary.exists()
+    assert "weights_only" not in str(caught.value)
+
+
+@pytest.mark.parametrize("hide", UNTRUSTED[:-1], ids=lambda hide: hide.__name__)
+def test_the_same_code_runs_when_trusted(tmp_path, canary, hide):
+    path = hide(tmp_path, canary)
+    with suppress(InputError):  # the code ran, and left something else than was to be there
+        read_checkpoint(path, trust=True)
+    assert canary.exists()
+
+
+def test_the_metadata_of_a_distributed_checkpoint_run_nothing_even_when_trusted(tmp_path, canary):
+    path = in_metadata(tmp_path, canary)
+    with pytest.raises(UnsafeError, match=r"\.metadata: the metadata name '(pathlib|builtins)\."):
+        read_checkpoint(path, trust=True)
+    assert not canary.exists()
+    with (path / ".metadata").open("rb") as file:
+        pickle.load(file)
+    assert canary.exists()
+
+
+def test_a_chunk_of_a_distributed_checkpoint_runs_nothing(tmp_path, canary):
+    folder = tmp_path / "step"
+    with pytest.warns(UserWarning, match="in a single process"):
+        dcp.save({"model": WEIGHTS}, checkpoint_id=folder)
+    (file,) = folder.glob("*.distcp")
+    torch.save(Canary(canary), tmp_path / "chunk")
+    image = (tmp_path / "chunk").read_bytes()
+    assert len(image) < file.stat().st_size / 2  # so that it fits where the first tensor is
+    metadata = pickle.loads((folder / ".metadata").read_bytes())
+    for place in metadata.storage_data.values():
+        place.offset, place.length = 0, len(image)
+    (folder / ".metadata").write_bytes(pickle.dumps(metadata))
+    file.write_bytes(image + file.read_bytes()[len(image) :])
+    with pytest.raises(UnsafeError, match="holds pickled code"):
+        read_checkpoint(folder)
+    assert not canary.exists()
+
+
+def test_what_is_read_past_is_not_even_imported(tmp_path, canary, monkeypatch):
+    """The class is of a module that sings when it is imported."""
+    (tmp_path / "settings.py").write_text("class Settings:\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = importlib.import_module("settings")
+    path = tmp_path / "model.pt"
+    torch.save({"state_dict": WEIGHTS, "settings": settings.Settings()}, path)
+    del sys.modules["settings"]
+    (tmp_path / "settings.py").write_text(
+        f"open({str(canary)!r}, 'w').close()\nclass Settings: ..."
+    )
+    assert "pickled code left unread: settings.Settings" in read_checkpoint(path).notes
+    assert not canary.exists()
+    importlib.invalidate_caches()
+    torch.load(path, weights_only=False)
+    assert canary.exists()
+
+
+def test_arrays_of_objects_are_not_unpickled(tmp_path, canary):
+    np.savez(tmp_path / "model.npz", a=np.array([Canary(canary)], dtype=object))
+    with pytest.raises(InputError, match="not plain numbers"):
+        read_checkpoint(tmp_path / "model.npz")
+    assert not canary.exists()
+    np.load(tmp_path / "model.npz", allow_pickle=True)["a"]
+    assert canary.exists()
