@@ -12,6 +12,7 @@ from condcli.data.array_files import open_npz, open_pt, open_safetensors
 from condcli.data.cifar import open_cifar10, open_cifar100
 from condcli.data.digits import open_digits
 from condcli.data.hdf5_files import open_hdf5
+from condcli.data.hf_datasets import is_hf_dataset, open_hf_dataset
 from condcli.data.idx_files import open_fashion_mnist, open_mnist
 from condcli.data.image_folders import open_image_folder, open_imagenet
 from condcli.data.objects import as_probe_set
@@ -19,6 +20,9 @@ from condcli.data.probe_set import Examples, ProbeSet, draw
 from condcli.data.random_inputs import open_random
 from condcli.data.request import Request
 from condcli.data.svhn import open_svhn
+from condcli.data.tables import open_table
+from condcli.data.text_files import open_text
+from condcli.data.torchvision_sets import open_torchvision_set
 from condcli.data.transforms import transformed
 from condcli.errors import InputError, UsageError
 from condcli.user_code import errors_reported, load_function
@@ -53,13 +57,25 @@ KNOWN: Mapping[str, KnownSet] = {
     "svhn": KnownSet("32x32 house numbers", ("train", "test", "extra"), open_svhn),
     "imagenet": KnownSet("224x224 photos, 1,000 classes", ("train", "val"), open_imagenet),
 }
-KNOWN_USES = frozenset({"root", "split", "download", "transform"})
+SETS = frozenset({"root", "split", "download", "transform"})
 IMAGES = frozenset({"transform"})
+TEXTS = frozenset({"tokenizer", "length"})
+COLUMNS = IMAGES | TEXTS | {"target"}
 
 PREFIXES: Mapping[str, Form] = {
     "imagefolder": Form(
         "imagefolder:DIR", "images, a folder for each class", open_image_folder, IMAGES
     ),
+    "torchvision": Form(
+        "torchvision:NAME",
+        "a data set of torchvision's, such as EuroSAT",
+        open_torchvision_set,
+        SETS,
+    ),
+    "hfdataset": Form(
+        "hfdataset:DIR", "what datasets' save_to_disk wrote", open_hf_dataset, COLUMNS | {"split"}
+    ),
+    "text": Form("text:FILE", "a text, as bytes or by --tokenizer", open_text, TEXTS),
     "random": Form("random:3x32x32", "standard normal inputs, uniform labels", open_random),
 }
 SUFFIXES: Mapping[str, Form] = {
@@ -68,6 +84,11 @@ SUFFIXES: Mapping[str, Form] = {
     ".safetensors": Form("FILE.safetensors", "tensors x and y", open_safetensors, IMAGES),
     ".h5": Form("FILE.h5", "HDF5 data sets x and y, read as needed", open_hdf5, IMAGES),
     ".hdf5": Form("FILE.hdf5", "the same", open_hdf5, IMAGES),
+    ".csv": Form("FILE.csv", "a table; --target names what is predicted", open_table, COLUMNS),
+    ".tsv": Form("FILE.tsv", "the same, by tabs", open_table, COLUMNS),
+    ".parquet": Form("FILE.parquet", "a table, text, tokens or images", open_table, COLUMNS),
+    ".jsonl": Form("FILE.jsonl", "the same, an object a line", open_table, COLUMNS),
+    ".json": Form("FILE.json", "the same, also as a list", open_table, COLUMNS),
 }
 FUNCTION = "FILE.py:function"
 ALL = "all"  # the only split of data that have none
@@ -128,7 +149,7 @@ def open_data(
 
 def _open_known(spec: str, request: Request) -> Examples:
     entry = KNOWN[spec]
-    request.require_used(spec, KNOWN_USES)
+    request.require_used(spec, SETS)
     split = _one_of(spec, request.split, entry.splits)
     return replace(entry.open(split, request.root, request.download), split=split)
 
@@ -147,6 +168,8 @@ def _form_of(spec: str) -> tuple[Form, str]:
     if prefix in PREFIXES and rest:
         return PREFIXES[prefix], rest
     path = Path(spec)
+    if is_hf_dataset(path):
+        return PREFIXES["hfdataset"], spec
     if path.suffix.lower() in SUFFIXES and not path.is_dir():
         return SUFFIXES[path.suffix.lower()], spec
     raise _unknown(spec)

@@ -1,0 +1,41 @@
+"""Text becomes tokens: bytes, or by a Hugging Face tokenizer's own JSON. No code of it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from condcli.data.extras import extra_library
+from condcli.errors import InputError
+
+BYTES = "bytes"
+HOW = "give a folder with tokenizer.json or that file (save_pretrained writes it), or bytes"
+
+
+def find_tokenizer(name: str | None, *, longest: int | None = None) -> Callable[[str], list[int]]:
+    """A function from a text to its tokens: 0..255 for None and `bytes`, else as `name` says.
+
+    `name` is a tokenizer.json or a folder with one. With `longest`, a text is an example of its
+    own: cut to so many tokens, with the special ones (of a beginning, of an end) that the
+    tokenizer adds. Without, it is a piece of a longer text, and gets none.
+    """
+    if name is None or name == BYTES:
+        return lambda text: list(text.encode()[:longest])
+    file = Path(name) / "tokenizer.json" if Path(name).is_dir() else Path(name)
+    if not file.is_file():
+        raise InputError(f"{file}: no such tokenizer", HOW)
+    library = extra_library("tokenizers", extra="hf", source=f"--tokenizer {name}")
+    try:
+        tokenizer = library.Tokenizer.from_file(str(file))
+    except Exception as error:  # of the kind Exception itself
+        raise InputError(f"{file}: not a tokenizer of Hugging Face", HOW) from error
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    if longest is not None:
+        tokenizer.enable_truncation(longest)
+
+    def encode(text: str) -> list[int]:
+        tokens: list[int] = tokenizer.encode(text, add_special_tokens=longest is not None).ids
+        return tokens
+
+    return encode
