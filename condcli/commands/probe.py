@@ -26,13 +26,15 @@ def _measured(text: str, *names: str, **settings: Any) -> Any:
     return _option("What is measured", text, *names, **settings)
 
 
-Checkpoint = Annotated[Path, typer.Argument(metavar="MODEL", help="Checkpoint file.")]
+Checkpoint = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="Checkpoint: a file, or the folder of a sharded one.")
+]
 Data = Annotated[
     str | None,
     _data(
-        "digits, mnist, fashion-mnist, cifar10, cifar100, svhn, imagenet, imagefolder:DIR, "
-        "FILE.npz, FILE.pt, FILE.py:function or random:3x32x32; by default what the checkpoint "
-        "says it was trained on.",
+        "A data set by name, a file of arrays, a table or text, a folder of images, "
+        "FILE.py:function or random:3x32x32 (condcli data list has them all); by default what the "
+        "checkpoint says it was trained on.",
         show_default=False,
     ),
 ]
@@ -41,12 +43,17 @@ Force = Annotated[bool, typer.Option("--force", help="Replace the output file.")
 Arch = Annotated[
     str | None,
     _model(
-        "Zoo name, torchvision:NAME, FILE.py:function or package.module:function; by default the "
-        "checkpoint's own word, else the match of its names and shapes."
+        "Zoo name, torchvision:NAME, timm:NAME, FILE.py:function or package.module:function "
+        "(condcli arch list has them all); by default the checkpoint's own word, else the match "
+        "of its names and shapes."
     ),
 ]
 ArchArg = Annotated[
     list[str] | None, _model("An argument of the architecture; repeatable.", metavar="KEY=VALUE")
+]
+Weights = Annotated[
+    str | None,
+    _model("Which weights of several in the file, such as model_ema.", metavar="KEY"),
 ]
 Trust = Annotated[bool, _model("Unpickle a whole module: this runs code from the file.", "--trust")]
 Root = Annotated[Path, _data("Folder of the data sets that have names.")]
@@ -64,6 +71,23 @@ Normalize = Annotated[
         show_default=False,
     ),
 ]
+Transform = Annotated[
+    str | None,
+    _data(
+        "What is done to each example instead of --normalize: "
+        "torchvision:ResNet18_Weights.DEFAULT or FILE.py:function.",
+        show_default=False,
+    ),
+]
+Target = Annotated[
+    str | None,
+    _data("The column of a table that is predicted; several joined by commas.", metavar="COLUMN"),
+]
+Tokenizer = Annotated[
+    str | None,
+    _data("Of text: bytes, or a folder or tokenizer.json of Hugging Face; by default bytes."),
+]
+Length = Annotated[int, _data("Tokens in an example of text.", min=2)]
 Download = Annotated[bool, _data("Let torchvision download missing data.", "--download")]
 Conv = Annotated[
     Literal["channels", "patches"],
@@ -74,9 +98,14 @@ Norm = Annotated[
     _measured("Batch normalisation by batch statistics, as in training, or by running ones."),
 ]
 Loss = Annotated[
-    Literal["auto", "cross-entropy", "mse", "bce"],
-    _measured("auto: cross entropy for integer targets, mean squared error for floats."),
+    str,
+    _measured(
+        "auto, cross-entropy, next-token, mse, bce or FILE.py:function; auto: mse for floats, bce "
+        "for a 0 or 1 for each output, next-token for labels that repeat the tokens, else cross "
+        "entropy."
+    ),
 ]
+IgnoreLabel = Annotated[int, _measured("The label of targets that have none.")]
 PerExample = Annotated[
     Literal["auto", "all", "none"],
     _measured(
@@ -105,6 +134,7 @@ def probe(
     force: Force = False,
     arch: Arch = None,
     arch_arg: ArchArg = None,
+    weights: Weights = None,
     trust: Trust = False,
     root: Root = Path("data"),
     split: Split = None,
@@ -112,10 +142,15 @@ def probe(
     batch_size: BatchSize = 128,
     seed: Seed = 0,
     normalize: Normalize = None,
+    transform: Transform = None,
+    target: Target = None,
+    tokenizer: Tokenizer = None,
+    length: Length = 128,
     download: Download = False,
     conv: Conv = "channels",
     norm: Norm = "batch",
     loss: Loss = "auto",
+    ignore_label: IgnoreLabel = -100,
     per_example: PerExample = "auto",
     dtype: Dtype = "float32",
     device: Device = "auto",
@@ -134,7 +169,13 @@ def probe(
 
     inputs = [model, *([Path(data)] if data else [])]
     statsfile.check_output(output, force=force, inputs=inputs)
-    loaded = load(model, arch=arch, arch_args=parse_arch_args(arch_arg or []), trust=trust)
+    loaded = load(
+        model,
+        arch=arch,
+        arch_args=parse_arch_args(arch_arg or []),
+        weights=weights,
+        trust=trust,
+    )
     with examples_progress(quiet=is_quiet()) as progress:
         stats = api.probe(
             loaded,
@@ -143,8 +184,13 @@ def probe(
             split=split,
             samples=_sample_count(samples),
             normalize=normalize,
+            transform=transform,
+            target=target,
+            tokenizer=tokenizer,
+            length=length,
             download=download,
             loss=loss,
+            ignore_label=ignore_label,
             conv=conv,
             norm=norm,
             per_example=per_example,
