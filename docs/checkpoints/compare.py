@@ -1,0 +1,175 @@
+"""One probe of one checkpoint, beside the reference of reference.py."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from catalogue import MNIST, Checkpoint
+from numpy.typing import NDArray
+from reference import Batch, Sums, measure, summed_loss
+from torch import Tensor, nn
+
+from condcli import ProbeStats, read
+
+BATCH = 128  # condcli's own, for data that does not come in batches
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What one probe gave, and by how much at most it differs from the reference.
+
+    A deviation is max |A − B| / max |B| over the entries of one layer's Σ_x or Σ_∇h.
+    """
+
+    stats: ProbeStats
+    printed: str
+    deviation: float
+    worst: str  # the layer of that deviation
+    missing: tuple[str, ...]  # weights of the reference that condcli has no layer for
+
+
+def probe(checkpoint: Checkpoint, folder: Path, *options: str, root: Path) -> tuple[ProbeStats, str]:
+    """`condcli probe` as a user types it, in ``folder``: the statistics, and what was printed.
+
+    Raises RuntimeError with condcli's own words where it fails.
+    """
+    with TemporaryDirectory() as place:
+        output = Path(place) / "stats.h5"
+        words = [*checkpoint.command(), *options, "--output", str(output)]
+        if checkpoint.data == MNIST:
+            words += ["--root", str(root)]
+        run = subprocess.run(
+            [sys.executable, "-m", "condcli", "probe", *words],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), *sys.path])},
+            capture_output=True,
+            text=True,
+        )
+        if run.returncode:
+            raise RuntimeError(run.stderr.strip())
+        stats = read(output)
+        stats.layers.values()  # read while the file is there
+        return stats, run.stdout
+
+
+def reference(checkpoint: Checkpoint, folder: Path, *, root: Path) -> tuple[nn.Module, dict[str, Sums]]:
+    """The network as it was loaded, and every weight's moments."""
+    with inside(folder):
+        network = loaded(checkpoint)
+        batches = mnist(root) if checkpoint.data == MNIST else named(checkpoint.data)()
+        loss = summed_loss(checkpoint.loss)
+        if ":" in checkpoint.loss:
+            each = named(checkpoint.loss)
+            loss = lambda output, targets: each(output, targets).sum()  # noqa: E731
+        return network, measure(network, batches, loss)
+
+
+def loaded(checkpoint: Checkpoint) -> nn.Module:
+    """The network with the checkpoint's weights, all of them, by PyTorch or transformers alone."""
+    torch.manual_seed(0)
+    if checkpoint.arch is None:
+        import transformers
+
+        (name,) = json.loads(Path(checkpoint.path, "config.json").read_text())["architectures"]
+        network: nn.Module = getattr(transformers, name).from_pretrained(checkpoint.path)
+        return network
+    network = named(checkpoint.arch)(**checkpoint.arch_args)
+    weights = {name.removeprefix("module."): tensor for name, tensor in tensors(checkpoint).items()}
+    network.load_state_dict(weights)
+    return network
+
+
+def tensors(checkpoint: Checkpoint) -> Mapping[str, Tensor]:
+    """The tensors of a file, found by hand for each kind of file."""
+    path = Path(checkpoint.file)
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    if path.suffix == ".jit":
+        return torch.jit.load(path, map_location="cpu").state_dict()  # type: ignore[no-any-return]
+    saved: Any = torch.load(path, map_location="cpu", weights_only=path.suffix != ".ckpt")
+    for key in ("model_state", "model_state_dict", "state_dict", "model"):
+        saved = saved.get(key, saved)
+    return saved  # type: ignore[no-any-return]
+
+
+def mnist(root: Path) -> list[Batch]:
+    """The test set, in order, pixels from 0 to 1."""
+    raw = root / "MNIST" / "raw"
+    pixels = np.fromfile(raw / "t10k-images-idx3-ubyte", np.uint8)[16:].reshape(-1, 1, 28, 28)
+    labels = np.fromfile(raw / "t10k-labels-idx1-ubyte", np.uint8)[8:]
+    x, y = torch.from_numpy(pixels).float() / 255, torch.from_numpy(labels).long()
+    return list(zip(x.split(BATCH), y.split(BATCH), strict=True))
+
+
+def named(spec: str) -> Callable[..., Any]:
+    """The function of FILE.py:function or package.module:function, under the current folder."""
+    place, _, name = spec.partition(":")
+    if not place.endswith(".py"):
+        return getattr(importlib.import_module(place), name)  # type: ignore[no-any-return]
+    found = importlib.util.spec_from_file_location(f"reference_{Path(place).stem}", place)
+    assert found and found.loader
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return getattr(module, name)  # type: ignore[no-any-return]
+
+
+def compared(stats: ProbeStats, printed: str, sums: Mapping[str, Sums]) -> Outcome:
+    """The largest deviation over all layers, each beside the sums of its weight."""
+    apart = {layer: difference(stats, layer, sums[weight]) for layer, weight in pairs(stats, sums)}
+    worst = max(apart, key=lambda name: apart[name])
+    known = {weight for _, weight in pairs(stats, sums)}
+    return Outcome(
+        stats=stats,
+        printed=printed,
+        deviation=apart[worst],
+        worst=worst,
+        missing=tuple(sorted(set(sums) - known)),
+    )
+
+
+def pairs(stats: ProbeStats, sums: Mapping[str, Sums]) -> Iterator[tuple[str, str]]:
+    """Each layer of the file with the reference's name of its weight."""
+    for name in stats.layers:
+        yield name, name if name in sums else f"{name}.weight"
+
+
+def difference(stats: ProbeStats, name: str, sums: Sums) -> float:
+    layer = stats.layers[name]
+    assert (layer.rows, layer.input_rows) == (sums.rows, sums.input_rows), name
+    return max(
+        relative(layer.input_moment, sums.input_moment),
+        relative(layer.grad_moment, sums.grad_moment),
+    )
+
+
+def relative(found: NDArray[Any], expected: Tensor) -> float:
+    right = expected.double().numpy().reshape(found.shape)
+    return float(np.abs(found - right).max() / max(np.abs(right).max(), np.finfo(float).tiny))
+
+
+@contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    """The current folder is ``folder``, and packages are imported from it."""
+    before = Path.cwd()
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        os.chdir(before)
