@@ -64,7 +64,8 @@ def guessing(provenance: Provenance) -> str:
     return (
         f"accuracy {_percent(accuracy)} is no better than always naming the commonest label "
         f"({_percent(chance)}): unless the network is untrained or collapsed, the inputs are not "
-        "what it was trained on; check --normalize and --split"
+        "what it was trained on; check --split and how they are prepared (--normalize, "
+        "--transform, --tokenizer)"
     )
 
 
