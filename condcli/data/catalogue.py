@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 
 from condcli.data.array_files import open_npz, open_pt, open_safetensors
@@ -178,7 +179,18 @@ def _form_of(spec: str) -> tuple[Form, str]:
 def _names_function(spec: str) -> bool:
     place, _, name = spec.rpartition(":")
     is_module = re.fullmatch(r"\w+(\.\w+)*", place) and place not in PREFIXES
-    return name.isidentifier() and (place.endswith(".py") or bool(is_module))
+    if not name.isidentifier() or not (place.endswith(".py") or is_module):
+        return False
+    return not _near_prefix(place) or _is_module(place)
+
+
+def _near_prefix(word: str) -> list[str]:
+    return get_close_matches(word, PREFIXES, n=1, cutoff=0.75)
+
+
+def _is_module(name: str) -> bool:
+    """Whether there is a module of this name, without dots, to import or in this folder."""
+    return Path(f"{name}.py").is_file() or Path(name).is_dir() or find_spec(name) is not None
 
 
 def _from_function(spec: str, request: Request) -> ProbeSet:
@@ -209,13 +221,20 @@ def _one_of(spec: str, split: str | None, splits: tuple[str, ...]) -> str:
 
 def _unknown(spec: str) -> InputError:
     names = {name.lower(): name for name in known()}
-    near = get_close_matches(spec.lower(), names, n=1, cutoff=0.5)
+    near = [PREFIXES[prefix].title for prefix in _near_prefix(spec.partition(":")[0])]
+    near = near or [names[name] for name in get_close_matches(spec.lower(), names, 1, 0.5)]
     path = Path(spec)
     if spec and path.is_dir():
-        return InputError(f"{spec}: a folder", f"write imagefolder:{spec} if it holds images")
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+        one = f"give one of its files, such as {files[0]}, or " if files else ""
+        return InputError(
+            f"{spec}: a folder of no known kind",
+            f"{one}write imagefolder:{spec} if it has a folder of images for each class",
+        )
     if path.is_file():
         return InputError(
-            f"{spec}: not a kind of file that holds data", f"give a {', '.join(SUFFIXES)} file"
+            f"{spec}: a file of no known kind",
+            f"write text:{spec} if it is text; else give a file {', '.join(SUFFIXES)}",
         )
-    hint = f"did you mean {names[near[0]]}? There are" if near else "there are"
+    hint = f"did you mean {near[0]}? There are" if near else "there are"
     return InputError(f"no data called '{spec}'", f"{hint} {', '.join(known())}")

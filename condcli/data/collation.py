@@ -41,13 +41,13 @@ def collate(pairs: Sequence[Batch], *, source: str, length: int = 0) -> Batch:
     """The batch of some examples (inputs, targets), each without the examples' axis.
 
     Token sequences (dicts with `input_ids`) of unequal lengths are padded at their end to the
-    longest, or to `length` where that is more: with 0, and -100 in a label for each token. The
-    attention mask, made where there is none, says what is padding.
+    longest: with 0, and -100 in a label for each token. The attention mask, made where there is
+    none, says what is padding. With a `length`, all are padded to it and have a mask.
     """
     tokens = [_tokens(inputs) for inputs, _ in pairs]
     sizes = {len(sequence) for sequence in tokens if sequence is not None}
     longest = max(length, *sizes) if sizes else 0
-    if sizes and sizes != {longest}:
+    if sizes and (length or sizes != {longest}):
         pairs = [_padded(pair, longest) for pair in pairs]
     inputs = _stacked([inputs for inputs, _ in pairs], source, "inputs")
     return inputs, _stacked([targets for _, targets in pairs], source, "targets")

@@ -96,17 +96,24 @@ def _texts(rows: Rows, column: str, given: Sequence[str]) -> Examples:
 
 
 def _arrays(rows: Rows, columns: Sequence[str], given: Sequence[str]) -> Examples:
-    from pyarrow import compute
-
     rows.request.require_used(rows.source, {"target"})
 
     def inputs(index: int) -> dict[str, Any]:
         return {name: _array(rows, name, index) for name in columns}
 
-    # One length for all, so that neither batches nor the digest of the data depend on their size.
-    lengths = compute.list_value_length(rows.table[TOKENS]) if TOKENS in columns else None
-    length = 0 if lengths is None else compute.max(lengths).as_py() or 0
+    length = _longest(rows) if TOKENS in columns else 0
     return _examples(rows, inputs, _targets(rows, given, columns), length=length)
+
+
+def _longest(rows: Rows) -> int:
+    """The length that all token sequences are padded to, 0 if they have one length.
+
+    Not that of a batch: neither the numbers nor the digest of the data may depend on its size.
+    """
+    from pyarrow import compute
+
+    ends = compute.min_max(compute.list_value_length(rows.table[TOKENS])).as_py()
+    return 0 if ends["min"] == ends["max"] else int(ends["max"])
 
 
 def _pictures(rows: Rows, column: str, given: Sequence[str]) -> Examples:

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +39,8 @@ def test_a_known_set_that_is_not_there_says_where_it_was_looked_for(name, tmp_pa
         ("MNIST", "did you mean mnist"),
         ("randm:3x32x32", "did you mean random:3x32x32"),
         ("imagefolder:", "did you mean imagefolder:DIR"),
+        ("txt:notes", "did you mean text:FILE"),
+        ("torchvison:EuroSAT", "did you mean torchvision:NAME"),
         ("", "no data called ''; there are digits, mnist"),
         ("nothing like it", "there are digits, mnist"),
     ],
@@ -53,8 +56,35 @@ def test_a_file_or_folder_that_is_no_data_gets_a_hint(tmp_path):
     with pytest.raises(InputError, match=f"write imagefolder:{tmp_path}"):
         open_data(str(tmp_path))
     (tmp_path / "set.csv").touch()
-    with pytest.raises(InputError, match=r"set\.csv: not a kind of file"):
-        open_data(str(tmp_path / "set.csv"))
+    with pytest.raises(InputError, match=r"give one of its files, such as .*set\.csv, or write"):
+        open_data(str(tmp_path))
+    (tmp_path / "notes.md").touch()
+    with pytest.raises(InputError, match=r"write text:.*notes\.md if it is text; else .*\.npz"):
+        open_data(str(tmp_path / "notes.md"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "option"),
+    [
+        ("digits", {"target": "y"}),
+        ("digits", {"tokenizer": "bytes"}),
+        ("random:3", {"transform": "torchvision:ResNet18_Weights.DEFAULT"}),
+        ("set.npz", {"length": 64}),
+        ("set.csv", {"download": True}),
+        ("mine.py:data", {"root": Path("there")}),
+        ("text:FILE", {"transform": "mine.py:crop"}),
+        ("imagefolder:here", {"target": "label"}),
+        ("torchvision:FakeData", {"target": "label"}),
+    ],
+)
+def test_an_option_that_the_data_have_no_use_for_is_wrong_usage(spec, option):
+    with pytest.raises(UsageError, match=f"--{next(iter(option))}.* has no use for {spec}; drop"):
+        open_data(spec, **option)
+
+
+def test_a_transform_and_a_normalisation_exclude_each_other():
+    with pytest.raises(UsageError, match="--transform and --normalize exclude each other"):
+        open_data("cifar10", transform="mine.py:crop", normalize="none")
 
 
 @pytest.mark.parametrize("spec", ["random:3", "set.npz", "mine.py:data", "imagefolder:here"])
