@@ -5,6 +5,8 @@ from condcli.models.build import Model, build, load
 from condcli.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from condcli.models.describe import CheckpointDescription, TensorRow, describe
 from condcli.models.match import Match, match
+from condcli.models.outline import ModuleRow
+from condcli.models.scaffolding import Scaffold, scaffold
 from condcli.models.zoo import ZOO
 
 __all__ = [
@@ -13,6 +15,8 @@ __all__ = [
     "CheckpointDescription",
     "Match",
     "Model",
+    "ModuleRow",
+    "Scaffold",
     "TensorRow",
     "build",
     "describe",
@@ -20,5 +24,6 @@ __all__ = [
     "match",
     "parse_arch_args",
     "read_checkpoint",
+    "scaffold",
     "write_checkpoint",
 ]

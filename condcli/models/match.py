@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
 from condcli.errors import InputError
 from condcli.models.architecture import Architecture, find_architecture
 from condcli.models.shapes import Shapes, shapes_built, shapes_of
-from condcli.models.vision import PREFIX, likely_names
+from condcli.models.vision import PREFIX, likely_names, vision_network
+from condcli.models.vision_digest import vision_matches
 from condcli.models.zoo import SIZES, ZOO
 
 NEAREST = 3
@@ -24,6 +26,8 @@ class Match:
 
     architecture: Architecture
     share: float  # of the (name, shape) pairs in either, those in both; 1 is a fit
+    tensors: int  # names in either
+    differences: tuple[str, ...] = ()  # conv1.weight 64×3×3×3 instead of 64×3×7×7
 
     @property
     def fits(self) -> bool:
@@ -35,17 +39,31 @@ def match(state_dict: Mapping[str, Tensor]) -> tuple[Match, ...]:
     """The architectures that fit, else the nearest (none when too little is shared).
 
     Several that fit have the same tensors but differ in what they do with them. torchvision is
-    asked, which takes a second or two, only when nothing in the zoo fits.
+    imported, which takes seconds, only when nothing fits.
     """
     shapes = shapes_of(state_dict)
-    matches: list[Match] = []
-    for candidates in (_zoo_candidates, _vision_candidates):
-        matches += [_compared(each, shapes) for each in candidates(shapes)]
-        fitting = tuple(each for each in matches if each.fits)
-        if fitting:
-            return fitting
-    nearest = sorted(matches, key=lambda each: -each.share)[:NEAREST]
-    return tuple(each for each in nearest if each.share >= LEAST_SHARE)
+    fitting = (*_fitting_vision(shapes), *_fitting_zoo(shapes))
+    if fitting:
+        return fitting
+    candidates = (*_zoo_candidates(shapes), *_vision_candidates(shapes))
+    nearest = sorted((_compared(each, shapes) for each in candidates), key=lambda each: -each.share)
+    exact = tuple(each for each in nearest if each.fits)  # younger than the digests
+    least = max([LEAST_SHARE, *(each.share / 2 for each in nearest[:1])])
+    return exact or tuple(each for each in nearest[:NEAREST] if each.share >= least)
+
+
+def _fitting_vision(shapes: Shapes) -> Iterator[Match]:
+    for name, args in vision_matches(shapes):
+        factory = partial(vision_network, name)
+        architecture = Architecture(name=PREFIX + name, args=args, factory=factory)
+        yield Match(architecture=architecture, share=1.0, tensors=len(shapes))
+
+
+def _fitting_zoo(shapes: Shapes) -> Iterator[Match]:
+    for each in _zoo_candidates(shapes):
+        compared = _compared(each, shapes)
+        if compared.fits:
+            yield compared
 
 
 def _zoo_candidates(shapes: Shapes) -> Iterator[Architecture]:
@@ -67,8 +85,29 @@ def _vision_candidates(shapes: Shapes) -> Iterator[Architecture]:
 
 
 def _compared(architecture: Architecture, shapes: Shapes) -> Match:
-    ours, theirs = shapes.items(), _shapes(architecture).items()
-    return Match(architecture=architecture, share=len(ours & theirs) / len(ours | theirs))
+    theirs = _shapes(architecture)
+    names = shapes.keys() | theirs.keys()
+    shared = len(shapes.items() & theirs.items())
+    return Match(
+        architecture=architecture,
+        share=shared / len(shapes.items() | theirs.items()),
+        tensors=len(names),
+        differences=tuple(_differences(shapes, theirs)),
+    )
+
+
+def _differences(ours: Shapes, theirs: Shapes) -> Iterator[str]:
+    """Other shapes first: they tell more than names that are there or not."""
+    for name in ours:
+        if name in theirs and ours[name] != theirs[name]:
+            yield f"{name} {times(ours[name])} instead of {times(theirs[name])}"
+    yield from (f"{name} is missing" for name in theirs if name not in ours)
+    yield from (f"{name} is not in it" for name in ours if name not in theirs)
+
+
+def times(shape: tuple[int, ...]) -> str:
+    """64×3×7×7; `a number` for a tensor without axes."""
+    return "×".join(map(str, shape)) or "a number"
 
 
 def _shapes(architecture: Architecture) -> Shapes:

@@ -4,6 +4,6 @@ docs/stats-file.md documents the schema. Nothing here needs torch.
 """
 
 from condcli.statsfile.reading import is_hdf5, read
-from condcli.statsfile.writing import check_output, write
+from condcli.statsfile.writing import check_output, put, write
 
-__all__ = ["check_output", "is_hdf5", "read", "write"]
+__all__ = ["check_output", "is_hdf5", "put", "read", "write"]

@@ -32,7 +32,7 @@ def write(stats: ProbeStats, path: str | Path, *, force: bool = False) -> None:
     check_output(path, force=force)
     image = _image(stats)
     try:
-        _put(image, path)
+        put(image.getbuffer(), path)
     except OSError as error:
         raise CannotFinishError(
             f"{path}: cannot be written ({error.strerror or error})",
@@ -67,12 +67,12 @@ def check_output(path: Path, *, force: bool = False, inputs: Sequence[Path] = ()
         )
 
 
-def _put(image: BytesIO, path: Path) -> None:
+def put(content: bytes | memoryview, path: Path) -> None:
     """Write beside the target, then rename: a reader sees the old file or the new one."""
     temporary = path.parent / f".condcli-{secrets.token_hex(6)}.tmp"
     try:
         with open(temporary, "xb") as file:
-            file.write(image.getbuffer())
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

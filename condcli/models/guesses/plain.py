@@ -124,11 +124,11 @@ def _convolution(
     if not has_bias:
         named["bias"] = "False"
     channels = f"{groups * d_in}→{d_out}"
-    grouped = {1: "", d_out: ", depthwise"}.get(groups, f", {groups} groups")
+    grouped = ", depthwise" if groups == d_out else f", {groups} groups"
     may_be = ", or transposed" if not has_bias and _looks_transposed(d_out, d_in, kernel) else ""
     return Layer(
         kind="conv",
-        what=f"conv {_times(kernel)} {channels}{grouped}{may_be}",
+        what=f"{_conv(kernel)} {channels}{grouped if groups > 1 else ''}{may_be}",
         call=call(
             f"nn.Conv{len(kernel)}d",
             ("in_channels", groups * d_in),
@@ -151,7 +151,7 @@ def _transposed_convolution(
         named["groups"] = groups
     return Layer(
         kind="conv",
-        what=f"transposed conv {_times(kernel)} {d_in}→{groups * d_out}",
+        what=f"transposed {_conv(kernel)} {d_in}→{groups * d_out}",
         call=call(
             f"nn.ConvTranspose{len(kernel)}d",
             ("in_channels", d_in),
@@ -200,6 +200,10 @@ def _lone_vector(size: int, flow: Flow) -> Layer:
         return Layer(kind="activation", what=f"PReLU {size}", call=built)
     built = call("nn.RMSNorm", ("normalized_shape", size))
     return _norm(f"RMS norm {size}", built, size, "or LayerNorm without bias")
+
+
+def _conv(kernel: tuple[int, ...]) -> str:
+    return f"conv {_times(kernel)}" if len(kernel) > 1 else f"conv1d {kernel[0]}"
 
 
 def _times(sizes: tuple[int, ...]) -> str:

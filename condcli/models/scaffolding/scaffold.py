@@ -49,10 +49,11 @@ class TransposedLinear(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Scaffold:
-    """The file's text, and which of its classes still need a forward."""
+    """The file's text, which of its classes still need a forward, and how to probe it."""
 
     text: str
     unfinished: tuple[str, ...]
+    probe: str  # a command line
 
 
 def scaffold(specs: Specs, *, model: str, file: str) -> Scaffold:
@@ -73,9 +74,13 @@ def scaffold(specs: Specs, *, model: str, file: str) -> Scaffold:
     text = "\n\n\n".join(sections)
     if "TransposedLinear(" in text:
         text = f"{TRANSPOSED_LINEAR}\n\n{text}"
-    command = f"# condcli probe {_shown(model)} --arch {_shown(file)}:build --data DATA"
+    command = f"condcli probe {_shown(model)} --arch {_shown(file)}:build --data DATA"
     unfinished = [each.name for each in classes.values() if not is_filled_in(each.block)]
-    return Scaffold(f"{_head(text)}\n\n\n{text}\n\n\n{command}\n", tuple(unfinished))
+    return Scaffold(
+        text=f"{_head(text)}\n\n\n{text}\n\n\n# {command}\n",
+        unfinished=tuple(unfinished),
+        probe=command,
+    )
 
 
 def _check_names(root: Node) -> None:
