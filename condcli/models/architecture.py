@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from condcli.errors import InputError, UsageError
 from condcli.models import hf_models, timm_models
-from condcli.models.shapes import Shapes, built_weightless
+from condcli.models.shapes import Shapes
 from condcli.models.vision import PREFIX, vision_names, vision_network, vision_sizes
 from condcli.models.zoo import SIZES, ZOO
 from condcli.user_code import errors_reported, foreign_code, load_function
@@ -164,12 +164,9 @@ def _timm_architecture(
     timm_models.check_timm_name(network)
     if args.keys() & {"pretrained", "checkpoint_path"}:
         raise UsageError(f"{name} takes no weights but the checkpoint's", "leave out pretrained")
+    sizes = timm_models.timm_sizes(network, shapes) if shapes else {}
     factory = partial(timm_models.timm_network, network)
-    architecture = Architecture(name=name, args=args, factory=factory)
-    if shapes is None:
-        return architecture
-    usual = built_weightless(architecture.build)
-    return replace(architecture, args=timm_models.timm_sizes(usual, shapes) | dict(args))
+    return Architecture(name=name, args=sizes | dict(args), factory=factory)
 
 
 def _hf_architecture(name: str, args: Mapping[str, object]) -> Architecture:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from difflib import get_close_matches
 from types import ModuleType
 
 from torch import nn
 
 from condcli.errors import UsageError
-from condcli.models.shapes import Shapes, shapes_of
+from condcli.models.shapes import Shapes
 
 PREFIX = "timm:"
 
@@ -30,20 +29,19 @@ def timm_network(name: str, **args: object) -> nn.Module:
     return network
 
 
-def timm_sizes(usual: nn.Module, shapes: Shapes) -> dict[str, object]:
+def timm_sizes(name: str, shapes: Shapes) -> dict[str, object]:
     """The arguments of `timm_network` that the names and shapes of a state_dict tell.
 
-    `usual` is the network without them: of each, timm says which tensors are the classifier's and
-    the first convolution's.
+    timm says of each network which tensors are the classifier's and the first convolution's.
     """
-    config: Mapping[str, object] = usual.pretrained_cfg  # type: ignore[assignment]  # timm's own
-    expected = shapes_of(usual.state_dict())
+    config = _timm().get_pretrained_cfg(name)
+    if config is None:
+        return {}
     sizes: dict[str, object] = {}
-    for head in (f"{name}.weight" for name in _names(config.get("classifier"))):
-        if head in expected:  # a backbone is saved without it
-            sizes["num_classes"] = shapes[head][0] if shapes.get(head) else 0
-    for stem in (f"{name}.weight" for name in _names(config.get("first_conv"))):
-        if stem in expected and len(shapes.get(stem, ())) == 4 and shapes[stem] != expected[stem]:
+    for head in (f"{module}.weight" for module in _names(config.classifier)):
+        sizes["num_classes"] = shapes[head][0] if shapes.get(head) else 0  # saved without a head
+    for stem in (f"{module}.weight" for module in _names(config.first_conv)):
+        if len(shapes.get(stem, ())) == 4 and shapes[stem][1] != config.input_size[0]:
             sizes["in_chans"] = shapes[stem][1]
     return sizes
 

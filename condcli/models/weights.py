@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from condcli.errors import InputError
 from condcli.models.architecture import Adopt, Architecture
 from condcli.models.checkpoint import Checkpoint
 from condcli.models.fit import fitted, left_out, mismatches
+from condcli.models.parts import parts
 from condcli.models.shapes import built_weightless
 
 MOST_MISMATCHES = 10  # named one by one; of more, a few of each kind
@@ -74,14 +76,30 @@ def adopt(
     Tensors of parts that this network lacks (another task's head, say) are left out, and told.
     Raises InputError for all others that do not fit.
     """
-    named = {checkpoint.prefix + name: tensor.clone() for name, tensor in state_dict.items()}
-    with torch.random.fork_rng(devices=[]):
-        module, misfits = adopter(named, precision(state_dict))
-    beside = [name for name in misfits["unexpected"] if _is_of_another_part(name, module)]
-    faults = {kind: [repr(n) for n in names if n not in beside] for kind, names in misfits.items()}
-    if any(faults.values()):
-        raise _misfit(checkpoint, architecture, faults)
-    return Filled(module=module, notes=(left_out(beside),) if beside else ())
+    first: InputError | None = None
+    for tensors in _candidates(checkpoint, state_dict):
+        copies = {name: tensor.clone() for name, tensor in tensors.items()}
+        with torch.random.fork_rng(devices=[]):
+            module, misfits = adopter(copies, precision(state_dict))
+        beside = [name for name in misfits["unexpected"] if _is_of_another_part(name, module)]
+        if not any(set(names) - set(beside) for names in misfits.values()):
+            return Filled(module=module, notes=(left_out(beside),) if beside else ())
+        faults = {
+            kind: [repr(n) for n in each if n not in beside] for kind, each in misfits.items()
+        }
+        first = first or _misfit(checkpoint, architecture, faults)
+    assert first is not None  # the whole is always a candidate
+    raise first
+
+
+def _candidates(
+    checkpoint: Checkpoint, state_dict: Mapping[str, Tensor]
+) -> Iterator[Mapping[str, Tensor]]:
+    """What may be the network's: the whole, without and with the prefix that it had, or a part."""
+    yield state_dict
+    if checkpoint.prefix:
+        yield {checkpoint.prefix + name: tensor for name, tensor in state_dict.items()}
+    yield from islice(parts(state_dict), 1, None)
 
 
 def use_one_precision(module: nn.Module, state_dict: Mapping[str, Tensor]) -> Sequence[str]:
@@ -103,12 +121,12 @@ def _floating_types(state_dict: Mapping[str, Tensor]) -> set[torch.dtype]:
 
 def _is_of_another_part(name: str, module: nn.Module) -> bool:
     """Whether the tensor's module is none of the network's, nor one more of a list of them."""
+    modules = [f".{each}" for each, _ in module.named_modules()]
     path = ""
     for part in name.split(".")[:-1]:
-        inner = f"{path}.{part}".lstrip(".")
-        if inner not in dict(module.named_modules()):
+        path = f"{path}.{part}"
+        if not any(each.endswith(path) for each in modules):
             return not part.isdigit()
-        path = inner
     return False
 
 
