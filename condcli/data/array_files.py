@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from condcli.data.items import ACCEPTED, as_pair
 from condcli.data.locate import existing_file
 from condcli.data.probe_set import Examples
 from condcli.data.request import Request
+from condcli.data.split_names import names_of_split
 from condcli.errors import CannotFinishError, CondcliError, InputError, UnsafeError
 
 PICKLE = b"\x80"  # the first byte of a pickle of protocol 2 and up
@@ -35,7 +37,7 @@ def open_npz(path: str, request: Request) -> Examples:
         raise _damaged(file) from error
     except Exception as error:
         raise unreadable(file, error) from error
-    return in_memory(*as_pair(arrays, str(file)), source=str(file))
+    return _examples(arrays, path, request)
 
 
 def open_pt(path: str, request: Request) -> Examples:
@@ -58,7 +60,7 @@ def open_pt(path: str, request: Request) -> Examples:
         raise InputError(f"{file}: holds a {type(content).__name__}", ACCEPTED)
     for key, value in content.items() if isinstance(content, dict) else enumerate(content):
         _require_own_storage(file, key, value)
-    return in_memory(*as_pair(content, str(file)), source=str(file))
+    return _examples(content, path, request)
 
 
 def open_safetensors(path: str, request: Request) -> Examples:
@@ -73,7 +75,19 @@ def open_safetensors(path: str, request: Request) -> Examples:
         raise _damaged(file) from error
     except Exception as error:
         raise unreadable(file, error) from error
-    return in_memory(*as_pair(tensors, str(file)), source=str(file))
+    return _examples(tensors, path, request)
+
+
+def _examples(content: Any, path: str, request: Request) -> Examples:
+    """Those of the split that is asked for, of arrays with names, or of a pair."""
+    named = (
+        {str(name): array for name, array in content.items()}
+        if isinstance(content, Mapping)
+        else {}
+    )
+    split, chosen = names_of_split(named, request.split, path)
+    arrays = {plain: named[name] for plain, name in chosen.items()} if named else content
+    return in_memory(*as_pair(arrays, path), source=path, split=split)
 
 
 def unreadable(file: Path, error: Exception) -> CondcliError:

@@ -20,12 +20,14 @@ from condcli.data.objects import as_probe_set
 from condcli.data.probe_set import Examples, ProbeSet, draw
 from condcli.data.random_inputs import open_random
 from condcli.data.request import Request
+from condcli.data.split_names import ALL
 from condcli.data.svhn import open_svhn
 from condcli.data.tables import open_table
 from condcli.data.text_files import open_text
 from condcli.data.torchvision_sets import open_torchvision_set
 from condcli.data.transforms import transformed
 from condcli.errors import InputError, UsageError
+from condcli.names import DATA_PREFIXES, DATA_SETS
 from condcli.user_code import errors_reported, load_function
 
 
@@ -50,41 +52,33 @@ class Form:
 
 # The default split is the training one: the paper analyses the curvature that training sees.
 KNOWN: Mapping[str, KnownSet] = {
-    "digits": KnownSet("1,797 8x8 digits (in condcli)", ("train", "test", "all"), open_digits),
-    "mnist": KnownSet("28x28 handwritten digits", ("train", "test"), open_mnist),
-    "fashion-mnist": KnownSet("28x28 pictures of clothes", ("train", "test"), open_fashion_mnist),
-    "cifar10": KnownSet("32x32 photos, 10 classes", ("train", "test"), open_cifar10),
-    "cifar100": KnownSet("32x32 photos, 100 classes", ("train", "test"), open_cifar100),
-    "svhn": KnownSet("32x32 house numbers", ("train", "test", "extra"), open_svhn),
-    "imagenet": KnownSet("224x224 photos, 1,000 classes", ("train", "val"), open_imagenet),
+    "digits": KnownSet(DATA_SETS["digits"], ("train", "test", "all"), open_digits),
+    "mnist": KnownSet(DATA_SETS["mnist"], ("train", "test"), open_mnist),
+    "fashion-mnist": KnownSet(DATA_SETS["fashion-mnist"], ("train", "test"), open_fashion_mnist),
+    "cifar10": KnownSet(DATA_SETS["cifar10"], ("train", "test"), open_cifar10),
+    "cifar100": KnownSet(DATA_SETS["cifar100"], ("train", "test"), open_cifar100),
+    "svhn": KnownSet(DATA_SETS["svhn"], ("train", "test", "extra"), open_svhn),
+    "imagenet": KnownSet(DATA_SETS["imagenet"], ("train", "val"), open_imagenet),
 }
 SETS = frozenset({"root", "split", "download", "transform"})
 IMAGES = frozenset({"transform"})
+ARRAYS = IMAGES | {"split"}
 TEXTS = frozenset({"tokenizer", "length"})
 COLUMNS = IMAGES | TEXTS | {"target"}
 
 PREFIXES: Mapping[str, Form] = {
-    "imagefolder": Form(
-        "imagefolder:DIR", "images, a folder for each class", open_image_folder, IMAGES
-    ),
-    "torchvision": Form(
-        "torchvision:NAME",
-        "a data set of torchvision's, such as EuroSAT",
-        open_torchvision_set,
-        SETS,
-    ),
-    "hfdataset": Form(
-        "hfdataset:DIR", "what datasets' save_to_disk wrote", open_hf_dataset, COLUMNS | {"split"}
-    ),
-    "text": Form("text:FILE", "a text, as bytes or by --tokenizer", open_text, TEXTS),
-    "random": Form("random:3x32x32", "standard normal inputs, uniform labels", open_random),
+    "imagefolder": Form(*DATA_PREFIXES["imagefolder"], open_image_folder, IMAGES),
+    "torchvision": Form(*DATA_PREFIXES["torchvision"], open_torchvision_set, SETS),
+    "hfdataset": Form(*DATA_PREFIXES["hfdataset"], open_hf_dataset, COLUMNS | {"split"}),
+    "text": Form(*DATA_PREFIXES["text"], open_text, TEXTS),
+    "random": Form(*DATA_PREFIXES["random"], open_random),
 }
 SUFFIXES: Mapping[str, Form] = {
-    ".npz": Form("FILE.npz", "arrays x and y, by numpy.savez", open_npz, IMAGES),
-    ".pt": Form("FILE.pt", "tensors x and y, by torch.save", open_pt, IMAGES),
-    ".safetensors": Form("FILE.safetensors", "tensors x and y", open_safetensors, IMAGES),
-    ".h5": Form("FILE.h5", "HDF5 data sets x and y, read as needed", open_hdf5, IMAGES),
-    ".hdf5": Form("FILE.hdf5", "the same", open_hdf5, IMAGES),
+    ".npz": Form("FILE.npz", "arrays x and y, by numpy.savez", open_npz, ARRAYS),
+    ".pt": Form("FILE.pt", "tensors x and y, by torch.save", open_pt, ARRAYS),
+    ".safetensors": Form("FILE.safetensors", "tensors x and y", open_safetensors, ARRAYS),
+    ".h5": Form("FILE.h5", "HDF5 data sets x and y, read as needed", open_hdf5, ARRAYS),
+    ".hdf5": Form("FILE.hdf5", "the same", open_hdf5, ARRAYS),
     ".csv": Form("FILE.csv", "a table; --target names what is predicted", open_table, COLUMNS),
     ".tsv": Form("FILE.tsv", "the same, by tabs", open_table, COLUMNS),
     ".parquet": Form("FILE.parquet", "a table, text, tokens or images", open_table, COLUMNS),
@@ -92,7 +86,6 @@ SUFFIXES: Mapping[str, Form] = {
     ".json": Form("FILE.json", "the same, also as a list", open_table, COLUMNS),
 }
 FUNCTION = "FILE.py:function"
-ALL = "all"  # the only split of data that have none
 
 
 def known() -> dict[str, str]:

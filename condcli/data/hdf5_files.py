@@ -18,6 +18,7 @@ from condcli.data.items import as_pair, divided
 from condcli.data.locate import existing_file
 from condcli.data.probe_set import Examples, IntArray
 from condcli.data.request import Request
+from condcli.data.split_names import names_of_split
 from condcli.errors import CondcliError, InputError
 
 FILTERS = frozenset({1, 2, 3, 32000})  # deflate, shuffle, fletcher32 and h5py's own lzf
@@ -29,15 +30,16 @@ def open_hdf5(path: str, request: Request) -> Examples:
 
     file = existing_file(path)
     with _opened(file) as content:
-        shapes = {name: _checked_shape(file, content, name) for name in _names(file, content)}
+        split, names = names_of_split(_names(file, content), request.split, path)
+        shapes = {plain: _checked_shape(file, content, name) for plain, name in names.items()}
     x, y = divided({name: torch.empty(shapes[name], device="meta") for name in shapes}, path)
     require_paired(x, x if y is None else y, path)
 
     def fetch(indices: IntArray) -> Batch:
         with _opened(file) as content:
-            return as_pair({name: content[name][indices] for name in shapes}, path)
+            return as_pair({plain: content[name][indices] for plain, name in names.items()}, path)
 
-    return Examples(total=examples_in(x), fetch=fetch)
+    return Examples(total=examples_in(x), fetch=fetch, split=split)
 
 
 @contextmanager

@@ -75,6 +75,8 @@ def _as_picture(image: Any, spec: str, source: str) -> Any:
 
     if not isinstance(image, Image.Image):
         tensor = to_tensors(image, what=f"{source}: x")
+        if isinstance(tensor, torch.Tensor) and tensor.ndim == 2:
+            tensor = tensor[None]  # grey images are often stored without their one channel
         if not isinstance(tensor, torch.Tensor) or tensor.ndim != 3:
             shapes = shape_text(mapped(lambda part: part[None], tensor))
             raise UsageError(

@@ -8,7 +8,7 @@ import torch
 from safetensors.numpy import save_file
 
 from condcli.data import open_data
-from condcli.errors import InputError, UnsafeError
+from condcli.errors import InputError, UnsafeError, UsageError
 
 
 class Payload:
@@ -99,6 +99,31 @@ def test_tokens_are_their_own_target_and_padding_has_none(file):
     assert inputs["attention_mask"].dtype == inputs["input_ids"].dtype == torch.int64
     np.testing.assert_array_equal(inputs["attention_mask"], mask)
     np.testing.assert_array_equal(targets, np.where(mask == 1, tokens, -100))
+
+
+@pytest.mark.parametrize("names", [("x_{}", "y_{}"), ("{}_images", "{}_labels")])
+def test_splits_are_told_from_the_names(file, images, names):
+    first, second = (name.format for name in names)
+    write(
+        file,
+        **{first("train"): images, second("train"): np.arange(9)},
+        **{first("test"): images[:4], second("test"): np.arange(4)},
+    )
+    for asked, split, size in [(None, "train", 9), ("train", "train", 9), ("test", "test", 4)]:
+        probe_set = open_data(str(file), split=asked)
+        assert (probe_set.split, probe_set.total) == (split, size)
+        inputs, targets = next(probe_set.batches(9))
+        assert torch.equal(inputs, torch.from_numpy(images[:size]) / 255)
+        assert targets.tolist() == list(range(size))
+    with pytest.raises(UsageError, match=r"has no split 'val'; give --split (train|test) or"):
+        open_data(str(file), split="val")
+
+
+def test_a_file_of_one_split_has_no_other(file, images):
+    write(file, x_train=images, y=np.arange(9))
+    assert open_data(str(file)).split == "all"
+    with pytest.raises(UsageError, match=r"has no split 'train'; give --split all"):
+        open_data(str(file), split="train")
 
 
 def test_a_missing_target_is_named_with_what_there_is(file, images):

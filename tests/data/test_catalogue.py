@@ -87,7 +87,7 @@ def test_a_transform_and_a_normalisation_exclude_each_other():
         open_data("cifar10", transform="mine.py:crop", normalize="none")
 
 
-@pytest.mark.parametrize("spec", ["random:3", "set.npz", "mine.py:data", "imagefolder:here"])
+@pytest.mark.parametrize("spec", ["random:3", "set.csv", "mine.py:data", "imagefolder:here"])
 def test_data_without_splits_have_none(spec):
     with pytest.raises(UsageError, match="has no split 'test'; give --split all, or leave it out"):
         open_data(spec, split="test")

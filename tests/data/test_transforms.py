@@ -72,6 +72,15 @@ def test_grey_images_are_coloured_for_torchvisions_weights():
     assert next(probe_set.batches(2))[0].shape == (2, 3, 224, 224)
 
 
+def test_images_without_a_channel_are_grey_ones(code):
+    spec = code("def change(image):\n    assert image.mode == 'L'\n    return image\n")
+    grey = torch.arange(24, dtype=torch.uint8).reshape(2, 3, 4)
+    probe_set = as_probe_set(
+        (grey, torch.zeros(2)), source="grey", samples=None, seed=0, transform=spec
+    )
+    assert torch.equal(next(probe_set.batches(2))[0], grey[:, None] / 255)
+
+
 def test_the_known_sets_are_not_normalised_twice(code):
     spec = code("def change(image):\n    return image * 2\n")
     plain, _ = next(open_data("digits", normalize="none").batches(9))
