@@ -14,12 +14,11 @@ from torch import Tensor, nn
 
 from condcli.errors import InputError
 from condcli.models.config import find_config
-from condcli.models.formats.content import Content
+from condcli.models.formats.content import STEPS, Content
 from condcli.models.formats.digest import sha256_of
 from condcli.models.formats.folder import read_content
 from condcli.models.state_dict import Found, Weights, check_tensors, find_weights, strip_prefixes
 
-STEPS = ("step", "global_step", "iteration", "iter", "num_updates")
 NOTES_OF_TRAINING = ("meta", "extra_state")  # dicts in which mmengine and fairseq keep the step
 SHOWN_KEYS = 12
 SHOWN_NAMES = 3

@@ -10,7 +10,7 @@ from condcli.errors import InputError, UnsafeError, UsageError
 from condcli.models import ZOO, load, read_checkpoint
 from tests.models import saving
 
-STEP_IS_TOLD = {"lightning", "mmengine", "trainer_folder"}
+STEP_IS_TOLD = {"lightning", "mmengine", "trainer_folder", "distributed"}
 
 
 @pytest.fixture(scope="module")

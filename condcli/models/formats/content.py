@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+# What training code calls the number of its steps.
+STEPS = ("step", "global_step", "iteration", "iter", "num_updates")
 RAN_CODE = ("its pickled code was run (--trust)",)
 
 

@@ -22,8 +22,9 @@ ENDINGS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".npz")
 # Files that training leaves beside the weights, and which end like them.
 NO_WEIGHTS = ("optimizer", "scheduler", "scaler", "training_args", "rng_state", "random_states")
 TRAINER_STATE = "trainer_state.json"
+ADAPTER = "adapter_config.json"
 FOREIGN = {
-    "adapter_config.json": (
+    ADAPTER: (
         "an adapter (LoRA) without its base model",
         "merge it into the base model: merge_and_unload(), then save_pretrained()",
     ),
@@ -55,6 +56,8 @@ def _read_folder(folder: Path, *, trust: bool, weights: str | None) -> Content:
     if is_distributed(folder):
         return read_distributed(folder)
     names = sorted(each.name for each in folder.iterdir())
+    if ADAPTER in names:
+        raise _foreign(folder, ADAPTER)
     for index in INDEXES:
         if index in names:
             return read_shards(folder / index, trust=trust)
@@ -71,9 +74,9 @@ def _may_be_weights(name: str) -> bool:
 
 def _not_one(folder: Path, names: list[str], files: list[str]) -> InputError:
     """Why nothing in `folder` could be chosen, and what to type instead."""
-    for name, (what, remedy) in FOREIGN.items():
+    for name in FOREIGN:
         if name in names:
-            return InputError(f"{folder} is {what}", remedy)
+            return _foreign(folder, name)
     if files:
         return InputError(
             f"{folder} holds several checkpoints: {_some(files)}", f"name one: {folder / files[-1]}"
@@ -86,6 +89,11 @@ def _not_one(folder: Path, names: list[str], files: list[str]) -> InputError:
             f"name one: {folder / latest}",
         )
     return InputError(f"{folder} is a folder without a checkpoint", "name a checkpoint file")
+
+
+def _foreign(folder: Path, name: str) -> InputError:
+    what, remedy = FOREIGN[name]
+    return InputError(f"{folder} is {what}", remedy)
 
 
 def _holds_checkpoint(folder: Path) -> bool:
