@@ -13,13 +13,13 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from condcli import __version__
-from condcli.commands import domination, inspect, neurons, probe, spectrum
+from condcli.commands import arch, data, domination, inspect, neurons, probe, spectrum
+from condcli.completion import COMPLETE, complete
 from condcli.errors import CondcliError, Terminated, is_out_of_memory
 from condcli.output.terminal import be_quiet, complain, discard_stdout
 
 app = typer.Typer(
     name="condcli",
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(probe.probe)
@@ -27,6 +27,8 @@ app.command(epilog=spectrum.EXAMPLES)(spectrum.spectrum)
 app.command(epilog=domination.EXAMPLES)(domination.domination)
 app.command(epilog=neurons.EXAMPLES)(neurons.neurons)
 app.command(epilog=inspect.EXAMPLES)(inspect.inspect)
+app.add_typer(arch.app, name="arch")
+app.add_typer(data.app, name="data")
 
 # Typer's own usage errors; the class has moved between its versions.
 _UsageError: Any = typer.BadParameter.__base__
@@ -67,6 +69,8 @@ def main() -> NoReturn:
     # NumPy's threads would fight torch's, and waiting for each other cost more than they gain.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     signal.signal(signal.SIGTERM, _terminate)
+    if COMPLETE in os.environ:
+        sys.exit(complete(typer.main.get_command(app)))
     sys.exit(run(sys.argv[1:]))
 
 
@@ -92,6 +96,8 @@ def run(arguments: Sequence[str]) -> int:
     except (Exception, SystemExit) as error:
         if isinstance(error.__context__, BrokenPipeError) and isinstance(error, SystemExit):
             return 0  # Rich's way to say that the reader has gone
+        if isinstance(error, SystemExit) and error.code == 0:
+            return 0  # Typer's way out of --show-completion
         if debug:
             traceback.print_exc()
         code, line = _explained(error)

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from condcli.completion import complete_arch, complete_data
+
 
 def _option(panel: str, text: str, *names: str, **settings: Any) -> Any:
     return typer.Option(*names, help=text, rich_help_panel=panel, **settings)
@@ -36,6 +38,7 @@ Data = Annotated[
         "FILE.py:function or random:3x32x32 (condcli data list has them all); by default what the "
         "checkpoint says it was trained on.",
         show_default=False,
+        autocompletion=complete_data,
     ),
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Statistics file to write.")]
@@ -45,7 +48,8 @@ Arch = Annotated[
     _model(
         "Zoo name, torchvision:NAME, timm:NAME, FILE.py:function or package.module:function "
         "(condcli arch list has them all); by default the checkpoint's own word, else the match "
-        "of its names and shapes."
+        "of its names and shapes.",
+        autocompletion=complete_arch,
     ),
 ]
 ArchArg = Annotated[

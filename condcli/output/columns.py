@@ -2,9 +2,10 @@
 
 `title` is the heading, else the field's name; `format` is how a value is written; `drop` is how
 soon a narrow table omits the column (0, the default: never); `optional` columns are left out of
-tables when no row has a value; `shown_in` narrows a column to ("table",), Markdown too, or
-("machine",), JSON and CSV. A field that holds a mapping becomes one column a key, NAME_KEY, with
-the key put into its title; `drop_step` is how much sooner each is omitted than the next.
+tables when no row has a value; `whole` texts are never cut; `shown_in` narrows a column to
+("table",), Markdown too, or ("machine",), JSON and CSV. A field that holds a mapping becomes one
+column a key, NAME_KEY, with the key put into its title; `drop_step` is how much sooner each is
+omitted than the next.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Column:
     format: str
     drop: int
     optional: bool
+    whole: bool
     shown_in: tuple[str, ...]
 
     def value(self, row: Any) -> Any:
@@ -86,5 +88,6 @@ def _column(item: Field[Any], key: str | None, keys_after: int) -> Column:
         format=item.metadata.get("format", ""),
         drop=item.metadata.get("drop", 0) + keys_after * item.metadata.get("drop_step", 0),
         optional=item.metadata.get("optional", False),
+        whole=item.metadata.get("whole", False),
         shown_in=item.metadata.get("shown_in", ("table", "machine")),
     )

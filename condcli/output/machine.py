@@ -23,7 +23,7 @@ def to_json(report: Report) -> str:
     """
     document = {
         "condcli": condcli.__version__,
-        "file": str(report.file),
+        "file": None if report.file is None else str(report.file),
         "command": report.command,
         "provenance": report.provenance and plain(asdict(report.provenance)),
         "facts": dict(report.facts),

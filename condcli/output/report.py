@@ -15,9 +15,9 @@ class Report:
     """The rows that one command found in one file."""
 
     command: str
-    file: Path
     row_type: type[Any]  # a row dataclass
     rows: Sequence[Any]  # instances of it
+    file: Path | None = None  # none where a command lists what condcli knows
     keys: Sequence[str] = ()  # of the mappings in each row
     provenance: Provenance | None = None
     facts: Mapping[str, str] = field(default_factory=dict)  # shown before the rows

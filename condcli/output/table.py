@@ -51,7 +51,7 @@ def _columns(report: Report) -> Iterator[Cells]:
             title=showable(column.title),
             texts=[showable(text(value, column.format)) for value in values],
             drop=column.drop,
-            cuttable=column.kind == "text",
+            cuttable=column.kind == "text" and not column.whole,
             left=column.kind in ("text", "drawing"),
         )
 
