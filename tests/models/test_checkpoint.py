@@ -1,12 +1,15 @@
 """Every kind of file that people hand over: read, or refused by name and with the right kind."""
 
+import argparse
 import hashlib
 import json
 import os
 import pickle
 import zipfile
+from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -183,6 +186,11 @@ def test_code_in_a_pickle_is_never_run_unasked(tmp_path, file, how, monkeypatch)
         (b"\x89HDF\r\n\x1a\n" + bytes(64), "HDF5"),
         (b"\x1f\x8b\x08" + bytes(64), "gzip"),
         (b"GGUF" + bytes(64), "GGUF"),
+        (b"\x93NUMPY\x01\x00" + bytes(64), "one NumPy array"),
+        (b"\x08\x08\x12\x07pytorch\x1a\x052.9.0" + bytes(64), "an ONNX model"),
+        (b"\x1c\x00\x00\x00TFL3" + bytes(64), "TensorFlow Lite"),
+        (b"\x81\xa6params\x82\xa5Dense" + bytes(64), "msgpack file, as Flax"),
+        (b"sys_info" + bytes(249) + b"ustar" + bytes(250), r"torch before 0\.1\.10"),
         (bytes(257) + b"ustar" + bytes(250), "tar archive"),
         (b"epoch,loss\n1,2.3\n", "no checkpoint: it begins with b'epoch,lo'"),
         (b"\xff\x00\x00\x00\x00\x00\x00\x00{" + bytes(40), "truncated or damaged"),
@@ -312,3 +320,56 @@ def test_reading_leaves_the_file_as_it_was(file, weights):
     before = saved(file, weights).read_bytes()
     read_checkpoint(file)
     assert file.read_bytes() == before
+
+
+class AttributeDict(dict):
+    """As Lightning and others pickle their settings."""
+
+
+class Settings:
+    def __init__(self):
+        self.parts = [1, {"lr": 0.1}]
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize(
+    ("beside", "names"),
+    [
+        (argparse.Namespace(lr=0.1), "argparse.Namespace"),
+        (Settings(), f"{__name__}.Settings"),
+        (AttributeDict(lr=0.1), f"{__name__}.AttributeDict"),
+        (defaultdict(list, a=[1]), "builtins.list, collections.defaultdict"),
+        (np.float64(3), "numpy._core.multiarray.scalar, numpy.dtype"),
+        (torch.optim.swa_utils.SWALR, "torch.optim.swa_utils.SWALR"),
+        (torch.optim.lr_scheduler.StepLR, "torch.optim.lr_scheduler.StepLR"),
+    ],
+)
+def test_pickled_objects_beside_the_weights_are_read_past(file, weights, beside, names, legacy):
+    content = {"model": weights, "beside": [beside], "step": 3}
+    saved(file, content, _use_new_zipfile_serialization=not legacy)
+    for trust in (False, True):  # what is not needed is not run
+        checkpoint = read_checkpoint(file, trust=trust)
+        assert_equal(checkpoint.state_dict, weights)
+        assert checkpoint.step == 3
+        assert checkpoint.notes[0].startswith(f"pickled code left unread: {names}")
+
+
+def test_a_pickled_module_beside_the_weights_is_read_past(file, weights):
+    checkpoint = read_checkpoint(saved(file, {"model": weights, "loss": nn.CrossEntropyLoss()}))
+    assert "left unread: torch.nn.modules.loss.CrossEntropyLoss" in checkpoint.notes[0]
+    assert_equal(checkpoint.state_dict, weights)
+
+
+def test_a_pickled_module_at_the_chosen_place_needs_trust(file, weights):
+    saved(file, {"model": weights, "ema": nn.Linear(3, 2)})
+    assert_equal(read_checkpoint(file).state_dict, weights)
+    with pytest.raises(UnsafeError, match=r"linear\.Linear.*--trust"):
+        read_checkpoint(file, weights="ema")
+    assert read_checkpoint(file, weights="ema", trust=True).module is not None
+
+
+def test_an_infinite_mask_is_no_damage(file, weights):
+    mask = torch.full((3, 3), -torch.inf).triu(1)
+    assert "mask" in read_checkpoint(saved(file, weights | {"mask": mask})).state_dict
+    with pytest.raises(InputError, match="'mask' has NaN"):
+        read_checkpoint(saved(file, weights | {"mask": mask * 0}))

@@ -17,21 +17,15 @@ from pathlib import Path
 from typing import IO, Any
 
 # Of the standard library, training code pickles these; of any other name of it, one must ask why.
-PLAIN_DATA = (
+PLAIN_DATA = {
+    *(f"builtins.{kind}" for kind in "bool dict float frozenset int list object str tuple".split()),
+    *(f"pathlib.{kind}" for kind in "PosixPath PurePosixPath WindowsPath PureWindowsPath".split()),
     "argparse.Namespace",
-    "collections.",
-    "datetime.",
-    "decimal.",
-    "fractions.",
     "functools.partial",
-    "pathlib.PosixPath",
-    "pathlib.PurePosixPath",
-    "pathlib.WindowsPath",
-    "pathlib._local.",
     "random.Random",
     "types.SimpleNamespace",
-    "uuid.",
-)
+}
+PLAIN_MODULES = {"collections", "datetime", "decimal", "fractions", "pathlib._local", "uuid"}
 # What torch's unpickler knows itself: it goes before the placeholders.
 KNOWN = re.compile(
     r"torch\.(\w+|_utils\.\w+|_tensor\.\w+|storage\.\w+|cuda\.\w+|nn\.parameter\.Parameter"
@@ -85,7 +79,9 @@ def pickled_names(path: Path) -> set[str]:
 def are_plain_data(names: Iterable[str]) -> bool:
     """Whether nothing is named of the standard library but its classes of plain data."""
     return all(
-        name.startswith(PLAIN_DATA) or name.partition(".")[0] not in sys.stdlib_module_names
+        name in PLAIN_DATA
+        or name.rpartition(".")[0] in PLAIN_MODULES
+        or name.partition(".")[0] not in sys.stdlib_module_names
         for name in names
     )
 
