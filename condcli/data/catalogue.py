@@ -224,6 +224,8 @@ def _unknown(spec: str) -> InputError:
             f"{spec}: a folder of no known kind",
             f"{one}write imagefolder:{spec} if it has a folder of images for each class",
         )
+    if path.is_file() and path.suffix == ".py":
+        return InputError(f"{spec}: a file of code", f"write {spec}:function for what one returns")
     if path.is_file():
         return InputError(
             f"{spec}: a file of no known kind",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections import Counter
 from pathlib import Path
@@ -25,7 +26,7 @@ def open_table(path: str, request: Request) -> Examples:
     pyarrow = extra_library("pyarrow", extra="tables", source=path)
     try:
         table = READERS[file.suffix.lower()](file)
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{file}: not a sound {file.suffix} file ({_short(error)})", "write it again"
         ) from error
@@ -55,7 +56,9 @@ def _read_csv(file: Path) -> Any:
     table = csv.read_csv(
         file,
         # In one piece and one thread: else a number's type is guessed from the first rows only.
-        read_options=csv.ReadOptions(use_threads=False, block_size=_block(file)),
+        read_options=csv.ReadOptions(
+            use_threads=False, block_size=min(file.stat().st_size + 1, WHOLE)
+        ),
         parse_options=csv.ParseOptions(
             delimiter=_separator(header), invalid_row_handler=remember, newlines_in_values=True
         ),
@@ -72,21 +75,18 @@ def _read_csv(file: Path) -> Any:
 def _read_parquet(file: Path) -> Any:
     from pyarrow import parquet
 
-    return parquet.ParquetFile(file, memory_map=True).read()
+    return parquet.ParquetFile(file, memory_map=True, page_checksum_verification=True).read()
 
 
 def _read_json(file: Path) -> Any:
     """One object a line, or a list of objects."""
-    import pyarrow as pa
     from pyarrow import json as lines
 
-    with file.open("rb") as stream:
-        if stream.read(64).lstrip()[:1] == b"[":
-            stream.seek(0)
-            return pa.Table.from_pylist(json.load(stream))
-    return lines.read_json(
-        file, read_options=lines.ReadOptions(use_threads=False, block_size=_block(file))
-    )
+    content = file.read_bytes()
+    if content.lstrip()[:1] == b"[":
+        content = "\n".join(json.dumps(row) for row in json.loads(content)).encode()
+    options = lines.ReadOptions(use_threads=False, block_size=min(len(content) + 1, WHOLE))
+    return lines.read_json(io.BytesIO(content), read_options=options)
 
 
 READERS = {
@@ -101,10 +101,6 @@ READERS = {
 def _short(error: Exception) -> str:
     """The first words of what a reader of pyarrow or json has to say."""
     return (str(error).splitlines() or ["unreadable"])[0][:120]
-
-
-def _block(file: Path) -> int:
-    return min(file.stat().st_size + 1, WHOLE)
 
 
 def _separator(header: str) -> str:

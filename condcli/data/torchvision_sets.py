@@ -45,10 +45,7 @@ def open_torchvision_set(name: str, request: Request) -> Examples:
     except ValueError as error:  # torchvision's word for a split that does not exist
         raise UsageError(f"{source}: {one_line(error)}", "give another --split") from error
     except Exception as error:  # RuntimeError, OSError, ModuleNotFoundError …
-        raise InputError(
-            f"{source} is not whole in {request.root} ({one_line(error)})",
-            "get it with --download, or say with --root where it is",
-        ) from error
+        raise _absent(source, request, error) from error
     _require_labelled_image(source, first)
 
     def item(index: int) -> Any:
@@ -69,16 +66,29 @@ def open_torchvision_set(name: str, request: Request) -> Examples:
     )
 
 
+def _absent(source: str, request: Request, error: Exception) -> InputError:
+    if request.download:
+        return InputError(
+            f"{source} could not be downloaded to {request.root} ({one_line(error)})",
+            "check the network and the folder, or get the files yourself and give --root",
+        )
+    return InputError(
+        f"{source} is not whole in {request.root} ({one_line(error)})",
+        "get it with --download, or say with --root where it is",
+    )
+
+
 def _class_of(name: str) -> Any:
     from torchvision import datasets
 
     if name in REFUSED:
         raise UsageError(f"torchvision:{name} is not opened here", REFUSED[name])
     if name not in datasets.__all__:
-        near = get_close_matches(name, datasets.__all__, n=1, cutoff=0.4)
+        names = {known.lower(): known for known in datasets.__all__}
+        near = get_close_matches(name.lower(), names, n=1, cutoff=0.4)
         raise UsageError(
             f"torchvision has no data set '{name}'",
-            f"did you mean torchvision:{near[0]}?" if near else "check the name in its manual",
+            f"did you mean torchvision:{names[near[0]]}?" if near else "check its manual",
         )
     return getattr(datasets, name)
 

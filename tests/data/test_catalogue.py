@@ -11,8 +11,8 @@ from condcli.errors import InputError, UsageError
 
 def test_importing_the_package_imports_no_torch():
     code = (
-        "import sys, condcli.data; condcli.data.known(); "
-        "sys.exit(bool({'torch', 'torchvision', 'PIL', 'scipy'} & set(sys.modules)))"
+        "import sys, condcli.data; condcli.data.known(); slow = {'torch', 'torchvision', 'PIL', "
+        "'scipy', 'h5py', 'pyarrow'}; sys.exit(bool(slow & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -61,6 +61,9 @@ def test_a_file_or_folder_that_is_no_data_gets_a_hint(tmp_path):
     (tmp_path / "notes.md").touch()
     with pytest.raises(InputError, match=r"write text:.*notes\.md if it is text; else .*\.npz"):
         open_data(str(tmp_path / "notes.md"))
+    (tmp_path / "mine.py").touch()
+    with pytest.raises(InputError, match=r"mine\.py: a file of code; write .*mine\.py:function"):
+        open_data(str(tmp_path / "mine.py"))
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,35 @@ def test_without_a_target_the_columns_are_listed(file):
         open_data(spec, target=",".join(NUMBERS[0]))
 
 
+@pytest.mark.parametrize(
+    "text", ["[]", "[[1, 2]]", "[1]", "{}", '[{"a": 1}, {"a": "b"}]', "[" * 9999]
+)
+def test_json_that_is_no_table_is_refused(tmp_path, text):
+    file = tmp_path / "set.json"
+    file.write_text(text)
+    with pytest.raises(InputError, match=r"set\.json: (not a sound|no rows)"):
+        open_data(str(file), target="a")
+
+
+def test_a_key_that_only_later_objects_have_is_a_missing_value(tmp_path):
+    file = tmp_path / "set.json"
+    file.write_text('[{"y": 1, "a": 2}, {"y": 1, "a": 3, "b": 4}]')
+    with pytest.raises(InputError, match="column 'b', row 1: the value is missing"):
+        open_data(str(file), target="y")
+
+
+def test_a_flipped_byte_in_parquet_with_checksums_is_found(tmp_path):
+    table = pa.table({"a": np.arange(1000.0), "y": np.zeros(1000)})
+    file = tmp_path / "set.parquet"
+    options = {"compression": "none", "use_dictionary": False, "write_page_checksum": True}
+    parquet.write_table(table, file, **options)
+    content = bytearray(file.read_bytes())
+    content[content.index(np.float64(500).tobytes()) + 6] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"set\.parquet: not a sound"):
+        open_data(str(file), target="y")
+
+
 def test_a_damaged_file_is_refused_by_name(file):
     write(file, NUMBERS)
     content = file.read_bytes()

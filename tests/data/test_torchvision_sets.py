@@ -84,6 +84,7 @@ def test_a_set_that_makes_its_own_images_needs_no_root():
     ("name", "words"),
     [
         ("EuroSet", r"no data set 'EuroSet'; did you mean torchvision:EuroSAT\?"),
+        ("mnist", r"did you mean torchvision:MNIST\?"),
         ("ImageFolder", "is not opened here; give imagefolder:DIR"),
         ("LSUN", "is not opened here; write a function"),
         ("PhotoTour", "needs to be told its name; write a function"),
@@ -99,6 +100,15 @@ def test_a_set_that_is_not_there_is_not_fetched_unasked(name, tmp_path):
     with pytest.raises(InputError, match=rf"torchvision:{name} is not whole in .*--download"):
         open_data(f"torchvision:{name}", root=tmp_path)
     assert not any(file.is_file() for file in tmp_path.rglob("*"))
+
+
+def test_a_download_that_fails_says_so(tmp_path, monkeypatch):
+    def unreachable(self):
+        raise OSError("no network")
+
+    monkeypatch.setattr(datasets.EuroSAT, "download", unreachable)
+    with pytest.raises(InputError, match=r"could not be downloaded to .*no network.*; check"):
+        open_data("torchvision:EuroSAT", root=tmp_path, download=True)
 
 
 def test_a_set_without_a_label_for_each_image_is_refused(monkeypatch):
