@@ -18,13 +18,11 @@ from typing import IO, Any
 
 # Of the standard library, training code pickles these; of any other name of it, one must ask why.
 PLAIN_DATA = {
-    *(f"builtins.{kind}" for kind in "bool dict float frozenset int list object str tuple".split()),
-    *(f"pathlib.{kind}" for kind in "PosixPath PurePosixPath WindowsPath PureWindowsPath".split()),
-    "argparse.Namespace",
-    "functools.partial",
-    "random.Random",
-    "types.SimpleNamespace",
-}
+    "argparse.Namespace", "functools.partial", "pathlib.PosixPath", "pathlib.PurePosixPath",
+    "pathlib.PureWindowsPath", "pathlib.WindowsPath", "random.Random", "types.SimpleNamespace",
+    "builtins.bool", "builtins.dict", "builtins.float", "builtins.frozenset", "builtins.int",
+    "builtins.list", "builtins.object", "builtins.str", "builtins.tuple",
+}  # fmt: skip
 PLAIN_MODULES = {"collections", "datetime", "decimal", "fractions", "pathlib._local", "uuid"}
 # What torch's unpickler knows itself: it goes before the placeholders.
 KNOWN = re.compile(
