@@ -17,6 +17,7 @@ from condcli.stats import ProbeStats
 from condcli.statsfile import schema
 from condcli.statsfile.hdf5 import h5py
 from condcli.statsfile.names import encode
+from condcli.statsfile.reading import is_hdf5
 
 # A float32 moment outside these magnitudes would lose digits, or vanish, in float32.
 _FLOAT32_RANGE = (2.0**-80, 2.0**120)
@@ -50,7 +51,7 @@ def check_output(path: Path, *, force: bool = False, inputs: Sequence[Path] = ()
         raise CannotFinishError(f"{path}: there is no folder {folder}", "create it first")
     if path.is_dir():
         raise CannotFinishError(f"{path}: is a folder", "name a file in it")
-    if path.exists() and any(item.exists() and path.samefile(item) for item in inputs):
+    if path.exists() and any(_is_in(path, item) for item in inputs):
         raise CannotFinishError(f"{path}: is also an input", "name another file")
     # A rename would replace the link and leave its target; nobody can want that of both.
     if path.is_symlink():
@@ -65,6 +66,13 @@ def check_output(path: Path, *, force: bool = False, inputs: Sequence[Path] = ()
         raise CannotFinishError(
             f"{path}: the folder {folder.absolute()} is not writable", "name another folder"
         )
+
+
+def _is_in(path: Path, place: Path) -> bool:
+    """Whether `path` is the file at `place`, or one in the folder there that is no statistics."""
+    if place.is_dir():
+        return place.resolve() in path.resolve().parents and not is_hdf5(path)
+    return place.exists() and path.samefile(place)
 
 
 def put(content: bytes | memoryview, path: Path) -> None:

@@ -7,8 +7,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from condcli.errors import InputError
+from condcli.errors import CannotFinishError, InputError
 from condcli.models import read_checkpoint
+from condcli.statsfile import check_output
 from tests.models import saving
 
 WEIGHTS = {"a": torch.ones(2), "b": torch.ones(3)}
@@ -115,3 +116,11 @@ def test_a_sharded_file_may_be_of_either_format(tmp_path):
         folder.mkdir()
         read = read_checkpoint(save(folder, net)).state_dict
         torch.testing.assert_close(dict(read), dict(net.state_dict()), rtol=0, atol=0)
+
+
+def test_no_output_takes_the_place_of_a_file_of_the_checkpoint(sharded):
+    inputs = [sharded]
+    with pytest.raises(CannotFinishError, match="is also an input"):
+        check_output(sharded / "1.safetensors", force=True, inputs=inputs)
+    check_output(sharded / "stats.h5", inputs=inputs)
+    check_output(sharded.parent / "stats.h5", inputs=inputs)
