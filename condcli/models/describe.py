@@ -67,6 +67,7 @@ def describe(
 
 
 def _facts(checkpoint: Checkpoint, specs: Specs) -> Iterator[tuple[str, str]]:
+    architecture = tuple(_architecture(checkpoint))  # takes its time while the file is hashed
     yield "file", str(checkpoint.path)
     yield "size", f"{checkpoint.size:,} bytes"
     yield "format", checkpoint.format
@@ -82,7 +83,7 @@ def _facts(checkpoint: Checkpoint, specs: Specs) -> Iterator[tuple[str, str]]:
     yield "tensors", f"{len(specs):,}"
     yield "parameters", f"{sum(counts.values()):,}"
     yield "dtype", ", ".join(sorted({specs[name].dtype for name, count in counts.items() if count}))
-    yield from _architecture(checkpoint)
+    yield from architecture
     if checkpoint.notes:
         yield "notes", ", ".join(checkpoint.notes)
 

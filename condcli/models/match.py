@@ -11,8 +11,8 @@ from torch import Tensor
 from condcli.errors import InputError
 from condcli.models.architecture import Architecture, find_architecture
 from condcli.models.shapes import Shapes, shapes_built, shapes_of
-from condcli.models.vision import PREFIX, likely_names, vision_network
-from condcli.models.vision_digest import vision_matches
+from condcli.models.vision import PREFIX, vision_network
+from condcli.models.vision_digest import nearest_names, vision_matches
 from condcli.models.zoo import SIZES, ZOO
 
 NEAREST = 3
@@ -47,9 +47,8 @@ def match(state_dict: Mapping[str, Tensor]) -> tuple[Match, ...]:
         return fitting
     candidates = (*_zoo_candidates(shapes), *_vision_candidates(shapes))
     nearest = sorted((_compared(each, shapes) for each in candidates), key=lambda each: -each.share)
-    exact = tuple(each for each in nearest if each.fits)  # younger than the digests
     least = max([LEAST_SHARE, *(each.share / 2 for each in nearest[:1])])
-    return exact or tuple(each for each in nearest[:NEAREST] if each.share >= least)
+    return tuple(each for each in nearest[:NEAREST] if each.share >= least)
 
 
 def _fitting_vision(shapes: Shapes) -> Iterator[Match]:
@@ -80,7 +79,7 @@ def _shallow_share(name: str, shapes: Shapes) -> float:
 
 
 def _vision_candidates(shapes: Shapes) -> Iterator[Architecture]:
-    for name in likely_names(shapes):
+    for name in nearest_names(shapes):
         yield find_architecture(PREFIX + name, {}, shapes)
 
 

@@ -2,15 +2,15 @@
 
 torchvision takes seconds to import, so what its builders would make is kept in a file:
 `vision_digests.json`, one entry a network, which tests/models/test_vision_digest.py compares with
-the installed torchvision and writes anew with --update-golden. A network that is not in it is
-still found, by building it.
+the installed torchvision and writes anew with --update-golden.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -21,9 +21,10 @@ Shapes = Mapping[str, tuple[int, ...]]
 FILE = Path(__file__).with_name("vision_digests.json")
 POSITIONS = "encoder.pos_embedding"
 USUAL_IMAGE = 224
+LEAST_SHARE = 0.1  # of the names; below, what is shared is chance
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Entry:
     """A network, and the axes that the number of classes and the size of the image change."""
 
@@ -31,6 +32,8 @@ class Entry:
     args: Mapping[str, object]  # those that change more than these axes
     varying: tuple[tuple[str, int], ...]  # names and axes
     digest: str
+    patterns: frozenset[str]  # digests of the tensors' names without their numbers
+    parameters: int
 
 
 def vision_matches(shapes: Shapes) -> list[tuple[str, dict[str, object]]]:
@@ -43,6 +46,29 @@ def vision_matches(shapes: Shapes) -> list[tuple[str, dict[str, object]]]:
         if digests[entry.varying] == entry.digest:
             found.append((entry.name, _sizes(entry, shapes) | dict(entry.args)))
     return found
+
+
+def nearest_names(shapes: Shapes, *, most: int = 6) -> list[str]:
+    """The networks worth comparing, which takes building them: by names, then by size."""
+    ours, size = patterns(shapes), sum(map(math.prod, shapes.values()))
+    shares = {
+        entry: len(ours & entry.patterns) / len(ours | entry.patterns) for entry in _entries()
+    }
+    least = max(LEAST_SHARE, max(shares.values()) / 2)
+    near = [entry for entry, share in shares.items() if share >= least]
+
+    def distance(entry: Entry) -> tuple[float, float]:
+        return -round(shares[entry], 1), abs(math.log(max(size, 1) / entry.parameters))
+
+    return list(dict.fromkeys(entry.name for entry in sorted(near, key=distance)))[:most]
+
+
+def patterns(names: Iterable[str]) -> frozenset[str]:
+    """Short digests of the names with every number as one sign."""
+    distinct = {re.sub(r"\d+", "#", name) for name in names}
+    return frozenset(
+        sha256(each.encode(errors="surrogatepass")).hexdigest()[:4] for each in distinct
+    )
 
 
 def digest(shapes: Shapes, varying: tuple[tuple[str, int], ...]) -> str:
@@ -63,6 +89,8 @@ def _entries() -> tuple[Entry, ...]:
             args=each["args"],
             varying=tuple((name, axis) for name, axis in each["varying"]),
             digest=each["digest"],
+            patterns=frozenset(each["patterns"].split()),
+            parameters=each["parameters"],
         )
         for each in json.loads(FILE.read_text(encoding="utf-8"))
     )
