@@ -172,7 +172,7 @@ def _form_of(spec: str) -> tuple[Form, str]:
 def _names_function(spec: str) -> bool:
     place, _, name = spec.rpartition(":")
     is_module = re.fullmatch(r"\w+(\.\w+)*", place) and place not in PREFIXES
-    if not name.isidentifier() or not (place.endswith(".py") or is_module):
+    if not all(map(str.isidentifier, name.split("."))) or not (place.endswith(".py") or is_module):
         return False
     return not _near_prefix(place) or _is_module(place)
 

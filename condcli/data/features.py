@@ -74,8 +74,21 @@ def _numbers(table: Any, name: str, source: str) -> npt.NDArray[np.float64]:
     return numbers
 
 
+def is_sound(column: Any) -> bool:
+    """Whether all that an Arrow column refers to lies in it."""
+    from pyarrow import ArrowInvalid
+
+    try:
+        column.validate(full=True)
+    except ArrowInvalid:
+        return False
+    return True
+
+
 def _require_values(table: Any, name: str, source: str) -> None:
     column = table[name]
+    if not is_sound(column):
+        raise InputError(f"{source}: column '{name}' is damaged", "write the data again")
     if column.null_count:
         row = column.is_null().to_pylist().index(True)
         raise InputError(

@@ -24,7 +24,7 @@ import numpy as np
 
 from condcli.data.arrays import in_memory
 from condcli.data.collation import from_items
-from condcli.data.features import feature_matrix, is_text, target_array
+from condcli.data.features import feature_matrix, is_sound, is_text, target_array
 from condcli.data.items import TARGETS, TOKENS, target_name
 from condcli.data.probe_set import Examples
 from condcli.data.request import Request
@@ -48,6 +48,20 @@ class Rows:
     def of_type(self, fits: Callable[[Any], bool]) -> list[str]:
         """The columns whose type `fits`."""
         return [field.name for field in self.table.schema if fits(field.type)]
+
+    def value(self, name: str, index: int) -> Any:
+        """One value, as Python has it; InputError where there is none.
+
+        Checked first: what is mapped into memory can be damaged, and Arrow follows any offset.
+        """
+        part = self.table[name].slice(index, 1)
+        value = part[0].as_py() if is_sound(part) else None
+        if value is None:
+            raise InputError(
+                f"{self.source}: column '{name}', row {index + 1}: the value is missing or damaged",
+                "leave the row out, or write the data again",
+            )
+        return value
 
 
 def from_table(
@@ -81,11 +95,11 @@ def from_table(
 
 def _texts(rows: Rows, column: str, given: Sequence[str]) -> Examples:
     rows.request.require_used(rows.source, {"target", "tokenizer", "length"})
-    length, texts = rows.request.length, rows.table[column]
+    length = rows.request.length
     encode = find_tokenizer(rows.request.tokenizer, longest=length)
 
     def inputs(index: int) -> dict[str, Any]:
-        tokens = encode(texts[index].as_py() or "")
+        tokens = encode(rows.value(column, index))
         if not tokens:
             raise InputError(
                 f"{rows.source}: column '{column}', row {index + 1}: no text", "leave the row out"
@@ -99,7 +113,7 @@ def _arrays(rows: Rows, columns: Sequence[str], given: Sequence[str]) -> Example
     rows.request.require_used(rows.source, {"target"})
 
     def inputs(index: int) -> dict[str, Any]:
-        return {name: _array(rows, name, index) for name in columns}
+        return {name: np.array(rows.value(name, index)) for name in columns}
 
     length = _longest(rows) if TOKENS in columns else 0
     return _examples(rows, inputs, _targets(rows, given, columns), length=length)
@@ -122,7 +136,7 @@ def _pictures(rows: Rows, column: str, given: Sequence[str]) -> Examples:
     rows.request.require_used(rows.source, {"target", "transform"})
 
     def inputs(index: int) -> dict[str, Any]:
-        stored = rows.table[column][index].as_py()
+        stored = rows.value(column, index)
         content = stored.get("bytes") if isinstance(stored, dict) else stored
         try:
             picture = Image.open(io.BytesIO(content or b""))
@@ -171,7 +185,7 @@ def _examples(
         names = rows.class_names.get(targets[0])
 
         def item(index: int) -> Any:
-            return {**inputs(index), "y": _array(rows, targets[0], index)}
+            return {**inputs(index), "y": np.array(rows.value(targets[0], index))}
     else:
         labels, words = target_array(rows.table, targets, rows.source)
         names = words or rows.class_names.get(targets[0])
@@ -210,17 +224,6 @@ def _targets(rows: Rows, given: Sequence[str], inputs: Sequence[str]) -> Sequenc
 
 def _is_target(name: str, given: Sequence[str]) -> bool:
     return name in given if given else name.lower() in TARGETS
-
-
-def _array(rows: Rows, name: str, index: int) -> np.ndarray[Any, Any]:
-    """One value of a column of lists."""
-    value = rows.table[name][index].as_py()
-    if value is None:
-        raise InputError(
-            f"{rows.source}: column '{name}', row {index + 1}: the value is missing",
-            "leave the row out",
-        )
-    return np.array(value)
 
 
 def _is_list(kind: Any) -> bool:

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from condcli.data.encoding import require_utf8
 from condcli.data.extras import extra_library
 from condcli.data.locate import existing_file
 from condcli.data.probe_set import Examples
@@ -24,6 +25,8 @@ def open_table(path: str, request: Request) -> Examples:
     """The rows of a .csv, .tsv, .parquet, .jsonl or .json file, which is read into memory."""
     file = existing_file(path)
     pyarrow = extra_library("pyarrow", extra="tables", source=path)
+    if file.suffix.lower() != ".parquet":
+        require_utf8(file, remedy="convert it to UTF-8")
     try:
         table = READERS[file.suffix.lower()](file)
     except (pyarrow.ArrowException, OSError, ValueError, RecursionError) as error:
@@ -45,7 +48,7 @@ def _read_csv(file: Path) -> Any:
     from pyarrow import csv
 
     with file.open("rb") as stream:
-        header = stream.readline().decode("utf-8", "replace")
+        header = stream.readline().decode("utf-8")
     _require_names(file, header)
     odd: list[Any] = []
 

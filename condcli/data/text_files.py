@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from condcli.batch import Batch
+from condcli.data.encoding import require_utf8
 from condcli.data.locate import existing_file
 from condcli.data.probe_set import Examples, IntArray
 from condcli.data.request import Request
 from condcli.data.tokenization import BYTES, find_tokenizer
 from condcli.errors import InputError
 
-PIECE = 1 << 20  # bytes that are tokenised at a time, and then to the end of the line
+PIECE = 1 << 20  # characters that are tokenised at a time, and then to the end of the line
 
 
 def open_text(path: str, request: Request) -> Examples:
@@ -55,15 +56,7 @@ def _tokens(file: Path, tokenizer: str | None) -> npt.NDArray[Any]:
 
 def _pieces(file: Path) -> Iterator[str]:
     """The text, in pieces of whole lines that a tokenizer can take in at a time."""
-    start = 0
-    with file.open("rb") as stream:
+    require_utf8(file, remedy="convert it to UTF-8, or drop --tokenizer to take its bytes")
+    with file.open(encoding="utf-8", newline="") as stream:
         while lines := stream.readlines(PIECE):
-            piece = b"".join(lines)
-            try:
-                yield piece.decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise InputError(
-                    f"{file}: byte {start + error.start} is not UTF-8",
-                    "convert the file to UTF-8, or drop --tokenizer to take its bytes",
-                ) from error
-            start += len(piece)
+            yield "".join(lines)

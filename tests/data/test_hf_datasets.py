@@ -143,6 +143,20 @@ def test_what_is_damaged_or_absent_is_refused_by_name(folder, tmp_path):
         open_data(str(folder))
 
 
+@pytest.mark.parametrize("columns", [{"input_ids": [[7] * 50] * 9}, {"text": ["some words"] * 99}])
+def test_damage_that_arrow_would_follow_anywhere_is_found(folder, columns):
+    """Arrow maps the file and trusts its offsets; a wrong one ends the process by a signal."""
+    Dataset.from_dict(columns).save_to_disk(folder)
+    file = next(folder.glob("*.arrow"))
+    content = file.read_bytes()
+    step = 50 if "input_ids" in columns else len("some words")
+    offsets = np.arange(9, dtype=np.int32) * step
+    place = content.index(offsets.tobytes()) + 4 * 4
+    file.write_bytes(content[:place] + np.int32(2**31 - 1).tobytes() + content[place + 4 :])
+    with pytest.raises(InputError, match=r"row 4: the value is missing or damaged"):
+        list(open_data(str(folder), length=128).batches(9))
+
+
 def test_a_missing_library_is_named_with_its_extra(folder, monkeypatch):
     Dataset.from_dict({"input_ids": [[1]]}).save_to_disk(folder)
     monkeypatch.setitem(sys.modules, "datasets", None)

@@ -121,3 +121,20 @@ def test_a_line_without_text_is_named(tmp_path):
     spec = write_lines(tmp_path / "set.jsonl", [{"text": "a"}, {"text": ""}])
     with pytest.raises(InputError, match=r"set\.jsonl: column 'text', row 2: no text"):
         list(open_data(spec).batches(2))
+    write_lines(tmp_path / "set.jsonl", [{"text": "a"}, {"text": None}])
+    with pytest.raises(InputError, match=r"set\.jsonl: column 'text', row 2: the value is missing"):
+        list(open_data(spec).batches(2))
+
+
+@pytest.mark.parametrize("place", [0, 5, 8, 9])
+def test_the_first_byte_that_is_not_utf8_is_found_across_pieces(tmp_path, monkeypatch, place):
+    monkeypatch.setattr("condcli.data.encoding.PIECE", 3)
+    text = "aé" * 3 + "€"
+    file = tmp_path / "set.jsonl"
+    file.write_bytes(text.encode()[:place] + b"\xff" + text.encode()[place:])
+    try:
+        file.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        first = error.start
+    with pytest.raises(InputError, match=rf"set\.jsonl: byte {first} is not UTF-8; convert it"):
+        open_data(str(file))

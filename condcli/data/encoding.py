@@ -1,0 +1,29 @@
+"""Whether a file is the UTF-8 that its readers take for granted."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+from condcli.errors import InputError
+
+PIECE = 1 << 20
+
+
+def require_utf8(file: Path, *, remedy: str) -> None:
+    """Raises InputError, with the place of the first byte that is none, unless `file` is UTF-8."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    start = 0
+    with file.open("rb") as stream:
+        while True:
+            piece = stream.read(PIECE)
+            waiting = len(decoder.getstate()[0])  # bytes of a character that is not yet whole
+            try:
+                decoder.decode(piece, final=not piece)
+            except UnicodeDecodeError as error:
+                raise InputError(
+                    f"{file}: byte {start - waiting + error.start} is not UTF-8", remedy
+                ) from error
+            if not piece:
+                return
+            start += len(piece)
