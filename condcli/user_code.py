@@ -36,10 +36,13 @@ def load_function(spec: str) -> Callable[..., Any]:
         )
     with errors_reported(spec):
         module = _run_file(Path(place)) if place.endswith(".py") else _import_module(place)
-    function = getattr(module, name, None)
-    if not callable(function):
-        raise _no_such_function(module, place, name)
-    return function  # type: ignore[no-any-return]  # callable(Any) does not narrow
+    owner, _, last = name.rpartition(".")  # a class method, as in Network.from_config
+    found: Any = module
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if not callable(found):
+        raise _no_such_function(getattr(module, owner, module), place, last)
+    return found  # type: ignore[no-any-return]  # callable(Any) does not narrow
 
 
 @contextmanager
@@ -68,7 +71,7 @@ def errors_reported(spec: str) -> Iterator[None]:
     def explained(error: BaseException) -> InputError:
         return InputError(
             f"{spec}: {_place_in_file(error, _file_of(spec))}{one_line(error)}",
-            "correct the code, then run again",
+            _remedy(error),
         )
 
     with foreign_code(explained):
@@ -81,6 +84,12 @@ def one_line(error: BaseException) -> str:
     words = " ".join(text.split())
     cause = words if len(words) <= LONGEST_CAUSE else f"{words[:LONGEST_CAUSE]}…"
     return f"{type(error).__name__}: {cause}" if cause else type(error).__name__
+
+
+def _remedy(error: BaseException) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"install what provides {error.name}, or put its folder on PYTHONPATH"
+    return "correct the code, then run again"
 
 
 def _run_file(path: Path) -> ModuleType:
@@ -132,7 +141,7 @@ def _importing_from(folder: Path) -> Iterator[None]:
         sys.dont_write_bytecode = writes_no_bytecode
 
 
-def _no_such_function(module: ModuleType, place: str, name: str) -> InputError:
+def _no_such_function(module: ModuleType | type, place: str, name: str) -> InputError:
     if hasattr(module, name):
         return InputError(f"{place}: '{name}' is not a function", "name a function or a class")
     callables = [key for key, value in vars(module).items() if callable(value)]

@@ -38,6 +38,11 @@ def test_a_function_of_a_module_in_the_current_folder_is_found(code, monkeypatch
     assert load_function("my_package_of_nets.small:net")() == "net"
 
 
+def test_a_class_method_builds_too(code):
+    file = code("class Net:\n    @classmethod\n    def tiny(cls):\n        return cls()\n")
+    assert type(load_function(f"{file}:Net.tiny")()).__name__ == "Net"
+
+
 def test_a_dataclass_with_postponed_annotations_works_in_a_file(code):
     file = code(
         "from __future__ import annotations\nfrom dataclasses import dataclass\n"
@@ -54,7 +59,8 @@ def test_a_dataclass_with_postponed_annotations_works_in_a_file(code):
         ("x = 1\ny = 1 / 0\n", "x", ["mine.py:x: line 2: ZeroDivisionError: division by zero"]),
         ("x = 1\ndef f(:\n", "f", ["mine.py, line 2: SyntaxError: invalid syntax"]),
         ("import sys\nsys.exit('no\\nmore')\n", "f", ["line 2: SystemExit: no more"]),
-        ("import absent_module_x\n", "f", ["ModuleNotFoundError", "absent_module_x"]),
+        ("import absent_module_x\n", "f", ["ModuleNotFoundError", "install what provides absent_"]),
+        ("class A: ...\n", "A.build", ["no function 'build'"]),
         ("", "f", ["no function 'f'"]),
     ],
 )

@@ -58,10 +58,29 @@ class Architecture:
 
     def _call(self) -> object:
         if not self.is_built_in:
+            self._require_arguments()
             with errors_reported(self.name):
                 return self.factory(**self.args)
         with foreign_code(self._not_built):
             return self.factory(**self.args)
+
+    def _require_arguments(self) -> None:
+        """Raises UsageError naming what the user's factory takes and was not given."""
+        try:
+            parameters = inspect.signature(self.factory).parameters.values()
+        except (TypeError, ValueError):  # some callables do not tell
+            return
+        free = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        missing = [
+            parameter.name
+            for parameter in parameters
+            if parameter.default is parameter.empty
+            and parameter.kind not in free
+            and parameter.name not in self.args
+        ]
+        if missing:
+            given = " ".join(f"--arch-arg {name}=…" for name in missing)
+            raise UsageError(f"{self.name} needs {', '.join(missing)}", f"give {given}")
 
     def _not_built(self, error: BaseException) -> InputError:
         return InputError(f"{self} cannot be built: {error}", "check the architecture's arguments")

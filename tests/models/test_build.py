@@ -28,6 +28,9 @@ def nothing():
 
 def broken():
     raise ValueError("no such luck")
+
+def sized(*, width):
+    return nn.Linear(3, width)
 """
 
 
@@ -122,6 +125,12 @@ def test_a_users_function_builds_the_network(file, user_file):
     model = load(file, arch=arch, arch_args={"width": 2})
     assert model.arch == f"{arch}(width=2)"
     assert_same_function(model.module, network, torch.randn(4, 3))
+
+
+def test_arguments_that_a_users_function_needs_are_named(file, user_file):
+    torch.save(nn.Linear(3, 2).state_dict(), file)
+    with pytest.raises(UsageError, match=r"needs width; give --arch-arg width=…"):
+        load(file, arch=f"{user_file}:sized")
 
 
 def test_a_users_tied_weights_stay_tied(tmp_path, file):
