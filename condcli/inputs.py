@@ -142,7 +142,10 @@ def task(
     ignore_label: int,
     device: torch.device,
 ) -> tuple[Loss, ProbeSet]:
-    """The loss, and for class labels the data with the network's number of classes."""
+    """The loss, and the data with the network's number of classes where theirs is known or random.
+
+    Other labels are compared with each batch's own outputs: there can be as many as examples.
+    """
     from condcli.capture.losses import choose, find_loss
 
     inputs, targets = batch
@@ -158,6 +161,8 @@ def task(
     if not found.labelled:
         return found, probe_set
     probe_set = _ignoring(ignore_label, probe_set)
+    if probe_set.classes is None and not probe_set.random_labels:
+        return found, probe_set
     outputs = _classes(loss, output_shape, targets, tokens=tokens)
     if outputs is None:
         return found, probe_set

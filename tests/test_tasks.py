@@ -172,6 +172,23 @@ def test_pixels_with_the_ignored_label_are_no_terms() -> None:
         probe(model, x, y)
 
 
+def test_a_class_for_each_example_of_the_batch_is_no_contradiction() -> None:
+    """Contrastive scores: which of the batch's other halves belongs to an example."""
+
+    class Pairs(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            first, second = self.layer(x[:, 0]), self.layer(x[:, 1])
+            return first @ second.T
+
+    stats = probe(Pairs(), torch.randn(5, 2, 4), torch.arange(5))
+    assert stats.provenance.loss_terms == 5
+    assert list(stats.layers) == ["layer"]
+
+
 LOSSES = """
 import torch
 

@@ -94,7 +94,7 @@ def test_an_untrained_network_is_said_to_guess(
 ) -> None:
     result = condcli_run("probe", checkpoint)
     assert "warning" in result.err
-    assert "check --normalize" in result.err
+    assert "--normalize" in result.err
     assert condcli_run("--quiet", "probe", checkpoint, "-o", "b.h5") == Run(0, "", "")
 
 
