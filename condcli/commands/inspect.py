@@ -74,7 +74,7 @@ def inspect(
     from condcli import statsfile
     from condcli.errors import UsageError
 
-    if file.is_file() and statsfile.is_hdf5(file):
+    if not file.is_dir() and statsfile.is_hdf5(file):
         if scaffold is not None or tensors or weights is not None:
             raise UsageError(
                 f"{file} is a statistics file, without weights", "inspect the checkpoint instead"

@@ -149,9 +149,16 @@ def _sized(name: str, args: Mapping[str, object], state_dict: Mapping[str, Tenso
     others = islice(parts(state_dict), 1, None) if whole.is_built_in else ()
     for part in others:
         sized = find_architecture(name, args, shapes_of(part))
-        if sized.args != whole.args and shapes_built(sized.build) == shapes_of(part):
+        if sized.args != whole.args and _is_of(part, sized):
             return sized
     return whole
+
+
+def _is_of(part: Mapping[str, Tensor], architecture: Architecture) -> bool:
+    try:
+        return shapes_built(architecture.build) == shapes_of(part)
+    except InputError:  # sizes read off another network's tensors need not make one
+        return False
 
 
 def _of_config(

@@ -50,7 +50,12 @@ class Checkpoint:
     @property
     def sha256(self) -> str:
         """Of the file; of several that of `sha256sum FILES`."""
-        return self.digest.result()
+        try:
+            return self.digest.result()
+        except OSError as error:
+            raise InputError(
+                f"{self.path} went away while it was read ({error.strerror})", "run again"
+            ) from error
 
     @property
     def size(self) -> int:

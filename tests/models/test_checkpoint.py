@@ -373,3 +373,26 @@ def test_an_infinite_mask_is_no_damage(file, weights):
     assert "mask" in read_checkpoint(saved(file, weights | {"mask": mask})).state_dict
     with pytest.raises(InputError, match="'mask' has NaN"):
         read_checkpoint(saved(file, weights | {"mask": mask * 0}))
+
+
+def test_arrays_that_unpack_to_far_more_than_the_file_are_refused(tmp_path):
+    np.savez_compressed(tmp_path / "bomb.npz", a=np.zeros(10**6))
+    with pytest.raises(InputError, match="unpacks to 8,000,"):
+        read_checkpoint(tmp_path / "bomb.npz")
+
+
+def test_compressed_arrays_are_read_and_damaged_ones_refused(tmp_path, weights):
+    path = tmp_path / "model.npz"
+    np.savez_compressed(path, **{name: tensor.numpy() for name, tensor in weights.items()})
+    assert_equal(read_checkpoint(path).state_dict, weights)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 13):
+        damaged = bytearray(whole)
+        damaged[place] ^= 4
+        path.write_bytes(damaged)
+        try:
+            read = read_checkpoint(path).state_dict
+        except CondcliError:
+            continue
+        for name in read.keys() & weights.keys():
+            torch.testing.assert_close(read[name], weights[name], rtol=0, atol=0)

@@ -176,3 +176,10 @@ def test_the_weights_do_not_change_with_the_file(tmp_path, net):
     with path.open("r+b") as file:
         file.write(bytes(path.stat().st_size))
     torch.testing.assert_close(module.state_dict(), net.state_dict(), rtol=0, atol=0)
+
+
+def test_a_program_for_one_batch_size_says_how_to_export_it(tmp_path):
+    program = torch.export.export(nn.Linear(2, 2), (torch.ones(4, 2),))
+    torch.export.save(program, tmp_path / "model.pt2")
+    with pytest.raises(InputError, match="one number of examples only; export it again with dyn"):
+        load(tmp_path / "model.pt2", trust=True)

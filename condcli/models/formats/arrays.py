@@ -14,6 +14,8 @@ from torch import Tensor
 from condcli.errors import InputError
 from condcli.models.formats.archive import DAMAGED
 
+MOST_DEFLATED = 100  # times: of real weights, deflate takes away a tenth
+
 
 def read_arrays(path: Path) -> dict[str, Tensor]:
     """The arrays of the .npz archive at `path` by name, as tensors.
@@ -21,6 +23,12 @@ def read_arrays(path: Path) -> dict[str, Tensor]:
     Raises InputError for a damaged one, and for arrays of objects, which only a pickle can hold.
     """
     try:
+        with zipfile.ZipFile(path) as archive:
+            claimed = sum(entry.file_size for entry in archive.infolist())
+        if claimed > MOST_DEFLATED * path.stat().st_size:
+            raise InputError(
+                f"{path} unpacks to {claimed:,} bytes, as no weights do", "save it uncompressed"
+            )
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError):

@@ -48,7 +48,10 @@ def read_content(path: Path, *, trust: bool = False, weights: str | None = None)
         return read_shards(path, trust=trust)
     if not path.is_dir():
         return read_file(path, trust=trust, weights=weights)
-    content = _read_folder(path, trust=trust, weights=weights)
+    try:
+        content = _read_folder(path, trust=trust, weights=weights)
+    except PermissionError as error:
+        raise InputError(f"{path} cannot be read", "check its permissions") from error
     return replace(content, step=_trainer_step(path))
 
 

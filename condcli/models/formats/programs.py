@@ -10,8 +10,9 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
-from condcli.errors import UnsafeError
+from condcli.errors import InputError, UnsafeError
 from condcli.models.formats.torch_file import run_pickle
 
 _STATE_DICT = "save the network's state_dict() and name its architecture with --arch"
@@ -31,21 +32,34 @@ def read_torchscript(path: Path, *, trust: bool) -> dict[str, Tensor]:
 
 
 def read_exported_program(path: Path, *, trust: bool) -> nn.Module:
-    """The module of the torch.export program at `path`; UnsafeError without `trust`.
+    """The module of the torch.export program at `path`, for any number of examples.
 
+    Raises UnsafeError without `trust`, and InputError when it was exported for one number only.
     torch.export.load unpickles whatever is in the file (CVE-2026-4538), without a guard.
     """
     refuse_untrusted(path, "an exported program (.pt2)", _STATE_DICT, trust=trust)
 
-    def load() -> nn.Module:
-        module: nn.Module = torch.export.load(path).module()
-        return module
-
     with warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore")
-        module = run_pickle(path, load)
-    assert isinstance(module, nn.Module)
-    return module
+        program = run_pickle(path, lambda: torch.export.load(path))
+    assert isinstance(program, ExportedProgram)
+    if not _takes_any_batch(program):
+        raise InputError(
+            f"{path} was exported for one number of examples only",
+            "export it again with dynamic_shapes=({0: torch.export.Dim('examples')},)",
+        )
+    return program.module()
+
+
+def _takes_any_batch(program: ExportedProgram) -> bool:
+    """Whether the first axis of some input is free."""
+    inputs = [n for n in program.graph.nodes if n.name in program.graph_signature.user_inputs]
+    values = (node.meta.get("val") for node in inputs)
+    return any(
+        isinstance(value.shape[0], torch.SymInt)
+        for value in values
+        if isinstance(value, Tensor) and value.ndim
+    )
 
 
 def refuse_untrusted(path: Path, what: str, instead: str, *, trust: bool) -> None:
