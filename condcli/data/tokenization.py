@@ -7,6 +7,7 @@ from pathlib import Path
 
 from condcli.data.extras import extra_library
 from condcli.errors import InputError
+from condcli.user_code import one_line
 
 BYTES = "bytes"
 HOW = "give a folder with tokenizer.json or that file (save_pretrained writes it), or bytes"
@@ -35,7 +36,10 @@ def find_tokenizer(name: str | None, *, longest: int | None = None) -> Callable[
         tokenizer.enable_truncation(longest)
 
     def encode(text: str) -> list[int]:
-        tokens: list[int] = tokenizer.encode(text, add_special_tokens=longest is not None).ids
+        try:
+            tokens: list[int] = tokenizer.encode(text, add_special_tokens=longest is not None).ids
+        except Exception as error:  # as above
+            raise InputError(f"{file}: fails on the text ({one_line(error)})", HOW) from error
         return tokens
 
     return encode

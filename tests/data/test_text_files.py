@@ -84,6 +84,11 @@ def test_a_tokenizer_that_is_none_says_what_is_wanted(file, tmp_path):
         open_data(f"text:{file}", tokenizer=str(tmp_path))
     with pytest.raises(InputError, match=r"notes\.txt: not a tokenizer of Hugging Face"):
         open_data(f"text:{file}", tokenizer=str(file))
+    word_tokenizer(tmp_path / "tokenizer.json", "other words")
+    content = (tmp_path / "tokenizer.json").read_text().replace('"[UNK]":0', '"[UNC]":0')
+    (tmp_path / "tokenizer.json").write_text(content.replace('"[UNK]": 0', '"[UNC]": 0'))
+    with pytest.raises(InputError, match=r"tokenizer\.json: fails on the text \(.*\[UNK\]"):
+        open_data(f"text:{file}", tokenizer=str(tmp_path))
     with pytest.raises(UsageError, match="--length 0 is not positive"):
         open_data(f"text:{file}", length=0)
 
