@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from condcli.models import Checkpoint, Model
 
 
+OF_FILES = ("split", "target", "tokenizer")  # options without a use for data in memory
+
+
 @dataclass(frozen=True)
 class Subject:
     """The module under test, and where it comes from."""
@@ -96,9 +99,17 @@ def probe_set_of(
     name = _own_data(subject) if data is None else data
 
     def opened(normalize: str | None) -> ProbeSet:
-        chosen: dict[str, Any] = {"samples": samples, "seed": seed, "normalize": normalize}
+        chosen: dict[str, Any] = {
+            "samples": samples,
+            "seed": seed,
+            "normalize": normalize,
+            "transform": transform,
+        }
         if isinstance(name, str | Path):
-            return open_data(str(name), transform=transform, **chosen, **place)
+            return open_data(str(name), **chosen, **place)
+        useless = [option for option in OF_FILES if place[option] is not None]
+        if useless:
+            raise UsageError(f"data in memory have no use for {useless[0]}", f"drop {useless[0]}")
         return as_probe_set(name, source="memory", **chosen)
 
     own = subject.checkpoint.normalize if subject.checkpoint else None

@@ -73,6 +73,11 @@ def test_an_option_that_does_not_exist_is_refused(option: str, data: tuple[Tenso
         condcli.probe(model(), data, **{option: "odd"})
 
 
+def test_options_of_files_are_refused_for_data_in_memory(data: tuple[Tensor, Tensor]) -> None:
+    with pytest.raises(UsageError, match="no use for target"):
+        condcli.probe(model(), data, target="price")
+
+
 def test_data_without_examples_are_refused() -> None:
     with pytest.raises(InputError):
         condcli.probe(model(), [])

@@ -40,6 +40,7 @@ def undisturbed(model: nn.Module, options: Options) -> Iterator[None]:
         stack.enter_context(_no_parameter_hooks(model))
         stack.enter_context(_parameters(model, dtype, device))
         stack.enter_context(_buffers(model, dtype, device))
+        stack.enter_context(attributes_kept(model))
         yield
 
 
@@ -135,6 +136,21 @@ def _buffers(model: nn.Module, dtype: torch.dtype, device: torch.device) -> Iter
     finally:
         for module, name, buffer in kept:
             module._buffers[name] = buffer
+
+
+@contextmanager
+def attributes_kept(model: nn.Module) -> Iterator[None]:
+    """Each module's own attributes as they were: some keep a state from one call to the next.
+
+    Such a state would hold on to the graph of its batch, and let the batches before count.
+    """
+    kept = [(module, dict(vars(module))) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, attributes in kept:
+            vars(module).clear()
+            vars(module).update(attributes)
 
 
 def _converted(tensor: torch.Tensor, dtype: torch.dtype, device: torch.device) -> torch.Tensor:

@@ -91,7 +91,7 @@ Tokenizer = Annotated[
     str | None,
     _data("Of text: bytes, or a folder or tokenizer.json of Hugging Face; by default bytes."),
 ]
-Length = Annotated[int, _data("Tokens in an example of text.", min=2)]
+Length = Annotated[int, _data("Tokens in an example of text.", min=1)]
 Download = Annotated[bool, _data("Let torchvision download missing data.", "--download")]
 Conv = Annotated[
     Literal["channels", "patches"],
