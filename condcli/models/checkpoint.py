@@ -17,7 +17,8 @@ from condcli.models.config import find_config
 from condcli.models.formats.content import STEPS, Content
 from condcli.models.formats.digest import sha256_of
 from condcli.models.formats.folder import read_content
-from condcli.models.state_dict import Found, Weights, check_tensors, find_weights, strip_prefixes
+from condcli.models.places import Found, Weights, find_weights
+from condcli.models.state_dict import check_tensors, strip_prefixes
 
 NOTES_OF_TRAINING = ("meta", "extra_state")  # dicts in which mmengine and fairseq keep the step
 SHOWN_KEYS = 12

@@ -396,3 +396,12 @@ def test_compressed_arrays_are_read_and_damaged_ones_refused(tmp_path, weights):
             continue
         for name in read.keys() & weights.keys():
             torch.testing.assert_close(read[name], weights[name], rtol=0, atol=0)
+
+
+@pytest.mark.timeout(20)
+def test_dicts_that_share_dicts_are_searched_once(file):
+    shared = {"a": 1}
+    for _ in range(4):
+        shared = {f"part{k}": shared for k in range(1000)}
+    with pytest.raises(InputError, match="no state_dict"):
+        read_checkpoint(saved(file, shared))

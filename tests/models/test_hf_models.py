@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import condcli
 from condcli.errors import InputError, UnsafeError, UsageError
 from condcli.models import load
 
@@ -70,6 +72,39 @@ def test_the_weights_file_alone_uses_the_configuration_beside_it(gpt2):
     model = load(folder / "model.safetensors")
     assert f"architecture named by config.json: hf:{folder}/config.json" in model.notes
     assert_same_function(model.module, net)
+
+
+def test_every_container_of_it_gives_equal_statistics(tmp_path):
+    net = network("BertForSequenceClassification")
+    net.save_pretrained(tmp_path / "bert")
+    net.save_pretrained(tmp_path / "shards", max_shard_size="8KB")
+    torch.save(
+        {"model": {f"module.{k}": v for k, v in net.state_dict().items()}}, tmp_path / "a.pt"
+    )
+    ids = torch.arange(60).reshape(6, 10) % 23
+    data = [({"input_ids": ids, "attention_mask": torch.ones_like(ids)}, torch.arange(6) % 3)]
+    expected = condcli.probe(net, data)
+    assert len(expected.layers) > 10
+    arch = f"hf:{tmp_path / 'bert'}"
+    for model in (load(tmp_path / "bert"), load(tmp_path / "shards"),
+                  load(tmp_path / "bert" / "model.safetensors"),
+                  load(tmp_path / "a.pt", arch=arch)):  # fmt: skip
+        layers = condcli.probe(model, data).layers
+        assert list(layers) == list(expected.layers)
+        for name, layer in expected.layers.items():
+            ours = layers[name]
+            np.testing.assert_allclose(ours.input_moment, layer.input_moment, rtol=1e-4, atol=1e-6)
+            np.testing.assert_allclose(ours.grad_moment, layer.grad_moment, rtol=1e-3, atol=1e-7)
+
+
+def test_the_network_is_not_asked_for_anything(gpt2, monkeypatch):
+    def fail(*_):
+        raise AssertionError("something was to be fetched")
+
+    monkeypatch.setattr("socket.socket.connect", fail)
+    monkeypatch.setattr("socket.getaddrinfo", fail)
+    _, folder = gpt2
+    load(rewritten(folder, _name_or_path="someone/model", attn_implementation="someone/kernel"))
 
 
 @pytest.mark.parametrize("place", ["config.json", ""])

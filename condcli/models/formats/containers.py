@@ -22,7 +22,7 @@ from condcli.models.formats.programs import (
     refuse_untrusted,
 )
 from condcli.models.formats.torch_file import load_torch_file, run_pickle
-from condcli.models.state_dict import holds_weights
+from condcli.models.places import holds_weights
 
 
 def read_file(path: Path, *, trust: bool = False, weights: str | None = None) -> Content:

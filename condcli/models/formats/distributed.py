@@ -15,7 +15,7 @@ from condcli.models.formats.archive import DAMAGED, check_archive
 from condcli.models.formats.content import STEPS, Content
 from condcli.models.formats.distributed_metadata import Entry, Place, read_metadata
 from condcli.models.formats.torch_file import load_data, unreadable
-from condcli.models.state_dict import NO_WEIGHTS
+from condcli.models.places import NO_WEIGHTS
 
 METADATA = ".metadata"
 
