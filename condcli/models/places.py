@@ -146,13 +146,13 @@ def _is_state_dict(value: object) -> bool:
     """Whether most entries are tensors, by name, and none is a dict or module that holds some."""
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         return False
-    tensors = sum(isinstance(each, Tensor) for each in value.values())
-    inner = any(
+    if 2 * sum(isinstance(each, Tensor) for each in value.values()) <= len(value):
+        return False
+    return not any(
         isinstance(each, nn.Module)
         or (isinstance(each, Mapping) and any(isinstance(v, Tensor) for v in each.values()))
         for each in value.values()
     )
-    return 2 * tensors > len(value) and not inner
 
 
 def _described(data: object) -> str:
