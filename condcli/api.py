@@ -169,6 +169,7 @@ def _provenance(
         model_source=subject.source,
         model_sha256=subject.sha256,
         arch=subject.arch,
+        parameters=sum(parameter.numel() for parameter in subject.module.parameters()),
         data_source=f"{probe_set.source} {probe_set.split}".strip(),
         data_sha256=totals.data_sha256(),
         normalize=probe_set.normalize,

@@ -26,9 +26,10 @@ class LayerStats:
     """
 
     name: str  # the module's path, or the parameter's when no module owns it
-    kind: str  # linear, conv1d … conv3d, conv_transpose1d … conv_transpose3d
+    kind: str  # linear, embedding, conv1d … conv3d, conv_transpose1d … conv_transpose3d
     order: int  # place in the forward pass, from 0
-    d_in: int  # length of x: features, channels (conv view `channels`) or patch size (`patches`)
+    # length of x: features, channels (conv view `channels`), patch size (`patches`), vocabulary
+    d_in: int
     d_out: int  # length of h
     groups: int  # G
     kernel_size: tuple[int, ...]  # () for a linear layer
@@ -38,7 +39,9 @@ class LayerStats:
     positions: float  # T = R / loss terms
     bias: bool
     weight_shape: tuple[int, ...]
-    input_moment: FloatArray  # (d_in, d_in) or (G, d_in/G, d_in/G): mean over rows of x xᵀ
+    parameters: int  # of the model: weight and bias; what an earlier layer has, too, counts there
+    # mean over rows of x xᵀ, (d_in, d_in) or (G, d_in/G, d_in/G); an embedding's diagonal (d_in,)
+    input_moment: FloatArray
     input_mean: FloatArray  # (d_in,)
     grad_moment: FloatArray  # (d_out, d_out) or (G, d_out/G, d_out/G): mean over rows of δ δᵀ
     grad_mean: FloatArray  # (d_out,)
@@ -68,11 +71,13 @@ class ActivationStats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SkippedWeight:
-    """A matrix weight that was not probed, and the reason."""
+class SkippedParameter:
+    """A part of the model that no layer stands for, and why; a bias counts with its weight."""
 
     name: str
-    kind: str
+    kind: str  # class of the module that has it
+    shape: tuple[int, ...]  # of the weight or vector
+    parameters: int  # numbers that no layer stands for
     reason: str
 
 
@@ -87,6 +92,7 @@ class Provenance:
     model_source: str
     model_sha256: str
     arch: str
+    parameters: int  # the model's: those of the layers and of what was skipped add up to it
     data_source: str
     data_sha256: str  # of the probed inputs and targets, as the network saw them
     normalize: str  # how the inputs were normalised
@@ -115,4 +121,4 @@ class ProbeStats:
     provenance: Provenance
     layers: Mapping[str, LayerStats]
     activations: Mapping[str, ActivationStats] = field(default_factory=dict)
-    skipped: Mapping[str, SkippedWeight] = field(default_factory=dict)
+    skipped: Mapping[str, SkippedParameter] = field(default_factory=dict)

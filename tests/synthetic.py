@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from condcli.stats import ActivationStats, LayerStats, ProbeStats, Provenance, SkippedWeight
+from condcli.stats import ActivationStats, LayerStats, ProbeStats, Provenance, SkippedParameter
 
 
 def provenance(**changes: Any) -> Provenance:
@@ -18,6 +18,7 @@ def provenance(**changes: Any) -> Provenance:
         "model_source": "net.pt",
         "model_sha256": "ab" * 32,
         "arch": "mlp",
+        "parameters": 12345,
         "data_source": "digits",
         "data_sha256": "cd" * 32,
         "normalize": "none",
@@ -73,6 +74,7 @@ def layer(
         "positions": 1.0,
         "bias": True,
         "weight_shape": (d_out, d_in // groups),
+        "parameters": d_out * d_in // groups + d_out,
         "input_moment": input_moment,
         "input_mean": np.linspace(-1, 1, d_in),
         "grad_moment": grad_moment,
@@ -101,7 +103,7 @@ def activation(name: str = "act", **changes: Any) -> ActivationStats:
 def stats(
     *layers: LayerStats,
     activations: tuple[ActivationStats, ...] = (),
-    skipped: tuple[SkippedWeight, ...] = (),
+    skipped: tuple[SkippedParameter, ...] = (),
     **changes: Any,
 ) -> ProbeStats:
     return ProbeStats(

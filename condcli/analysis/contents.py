@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from condcli.stats import ActivationStats, LayerStats, ProbeStats
+from condcli.stats import ActivationStats, LayerStats, ProbeStats, SkippedParameter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +21,7 @@ class ContentRow:
     d_out: int | None = field(default=None, metadata={"title": "d_out"})
     groups: int | None = field(default=None, metadata={"title": "groups", "drop": 2})
     calls: int | None = field(default=None, metadata={"title": "calls", "drop": 2})
+    parameters: int | None = field(default=None, metadata={"title": "parameters", "drop": 2})
     # ok, or not finite: WHICH
     status: str = field(default="ok", metadata={"title": "status"})
 
@@ -34,6 +35,20 @@ def contents(stats: ProbeStats) -> list[ContentRow]:
         *(_layer_row(layer) for layer in stats.layers.values()),
         *(_activation_row(activation) for activation in stats.activations.values()),
     ]
+
+
+def skipped(stats: ProbeStats) -> dict[str, str]:
+    """One line a reason: under the first name, what was skipped for it and how many numbers."""
+    by_reason: dict[str, list[SkippedParameter]] = {}
+    for item in stats.skipped.values():
+        by_reason.setdefault(item.reason, []).append(item)
+    facts = {}
+    for reason, items in by_reason.items():
+        names, count = (", …", f"{len(items)} of ") if len(items) > 1 else ("", "")
+        kinds = ", ".join(sorted({item.kind for item in items}))
+        numbers = sum(item.parameters for item in items)
+        facts[f"skipped {items[0].name}{names}"] = f"{count}{kinds}, {numbers} parameters: {reason}"
+    return facts
 
 
 def _layer_row(layer: LayerStats) -> ContentRow:
@@ -52,6 +67,7 @@ def _layer_row(layer: LayerStats) -> ContentRow:
         d_out=layer.d_out,
         groups=layer.groups,
         calls=layer.calls,
+        parameters=layer.parameters,
         status=f"not finite: {', '.join(broken)}" if broken else "ok",
     )
 

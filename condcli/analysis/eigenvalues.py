@@ -89,8 +89,11 @@ class Spectrum:
 def spectrum_of(moment: FloatArray, *, rows: int, eps: float, name: str) -> Spectrum:
     """The spectrum of a mean over `rows` of v vᵀ, (d, d) or (G, d, d), measured to precision `eps`.
 
-    Raises `InputError`, beginning with `name`, for a matrix that is no second moment.
+    A moment of one axis, (d,), is a diagonal. Raises `InputError`, beginning with `name`, for a
+    matrix that is no second moment.
     """
+    if moment.ndim == 1:
+        return _spectrum_of_diagonal(np.asarray(moment, dtype=np.float64), rows, name)
     matrices = np.asarray(moment if moment.ndim == 3 else moment[None], dtype=np.float64)
     _check(matrices, eps, name)
     matrices = (matrices + matrices.swapaxes(1, 2)) / 2
@@ -102,6 +105,20 @@ def spectrum_of(moment: FloatArray, *, rows: int, eps: float, name: str) -> Spec
     floor = np.maximum(values.shape[1] * eps * largest, -least)
     ceiling = _rank_ceiling(matrices, rows, eps, floor[:, 0])
     return Spectrum(values=np.maximum(values, 0.0), floor=floor, ceiling=ceiling)
+
+
+def _spectrum_of_diagonal(diagonal: FloatArray, rows: int, name: str) -> Spectrum:
+    """Its own entries: shares of counted tokens, with no rounding and so without a noise floor."""
+    if not np.isfinite(diagonal).all():
+        raise InputError(f"{name} holds NaN or infinity", _DAMAGED)
+    if (diagonal < 0).any():
+        raise InputError(f"{name} has the eigenvalue {diagonal.min():.3g}, below zero", _DAMAGED)
+    alive = np.count_nonzero(diagonal)
+    return Spectrum(
+        values=np.sort(diagonal)[None, ::-1],
+        floor=np.zeros((1, 1)),
+        ceiling=np.array([[min(alive, rows)]]),
+    )
 
 
 def _check(matrices: FloatArray, eps: float, name: str) -> None:

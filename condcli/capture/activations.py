@@ -45,19 +45,22 @@ class ActivationCount:
         self.function = function
         self.order = order
         self.unit_axis = unit_axis
-        self.rows = 0
+        self._seen = 0
+        self._left_out: Tensor | int = 0
         self._active: Tensor | None = None
         self._saturated: Tensor | None = None
 
     @torch.no_grad()
-    def add(self, output: Tensor) -> None:
-        """Take in one output; every index but the unit axis is a row."""
+    def add(self, output: Tensor, real: Tensor | None = None) -> None:
+        """Take in one output; every index but the unit axis is a row, if it is ``real``."""
         by_unit = output.detach().movedim(self.unit_axis, -1).flatten(0, -2)
-        self.rows += by_unit.shape[0]
-        self._active = _plus(self._active, by_unit > 0)
+        self._seen += by_unit.shape[0]
+        if real is not None:
+            self._left_out = self._left_out + (~real).sum()
+        self._active = _plus(self._active, by_unit > 0, real)
         if self.function in SATURATED_BEYOND:
             low, high = SATURATED_BEYOND[self.function]
-            self._saturated = _plus(self._saturated, (by_unit < low) | (by_unit > high))
+            self._saturated = _plus(self._saturated, (by_unit < low) | (by_unit > high), real)
 
     def stats(self, name: str) -> ActivationStats:
         """The counts so far."""
@@ -68,12 +71,14 @@ class ActivationCount:
             function=self.function,
             order=self.order,
             units=len(self._active),
-            rows=self.rows,
+            rows=self._seen - int(self._left_out),
             active_count=self._active.cpu().numpy(),
             saturated_count=saturated,
         )
 
 
-def _plus(count: Tensor | None, hits: Tensor) -> Tensor:
+def _plus(count: Tensor | None, hits: Tensor, real: Tensor | None) -> Tensor:
+    if real is not None:
+        hits = hits & real.reshape(-1, 1)
     hit_count = hits.sum(0)
     return hit_count if count is None else count + hit_count

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 
 import torch.nn.functional as F
 from torch import Tensor
+
+from condcli.capture.padding import blank
 
 # Patches are copied out in blocks of at most this many numbers: 16 MiB of float32, far below
 # the whole unfolded input and large enough for a matrix product to run at full speed.
@@ -36,6 +38,11 @@ class Convolution:
     transposed: bool = False
     cropping: tuple[tuple[int, int], ...] = ()  # what the module itself had padded, by axis
 
+    @property
+    def unit_axis(self) -> int:
+        """The channels', batch axis or not."""
+        return -1 - len(self.kernel)
+
     def is_batch_of(self, x: Tensor, examples: int) -> bool:
         """Whether x is (N, C_in, …) for so many examples."""
         return x.dim() == len(self.kernel) + 2 and x.shape[0] == examples
@@ -48,13 +55,16 @@ class Convolution:
         by_group: Tensor = weight.flip(spatial).unflatten(0, (self.groups, -1))
         return by_group.transpose(1, 2).flatten(2)
 
-    def input_rows(self, x: Tensor, view: str) -> Iterator[Tensor]:
-        """Blocks of input rows, each (G, rows, features), for x of shape (N, C_in, …)."""
+    def input_rows(self, x: Tensor, view: str, real: Tensor | None = None) -> Iterator[Tensor]:
+        """Blocks of input rows, each (G, rows, features), for x of shape (N, C_in, …).
+
+        Rows that are not ``real``, (N, positions), are zero.
+        """
         x = self._batched(x)
         if view == "channels":
-            yield self.output_rows(self._uncropped(x))
+            yield self.output_rows(blank(self._uncropped(x), real, 1))
         else:
-            yield from self._patches(self._prepared(x))
+            yield from self._patches(self._prepared(x), real)
 
     def output_rows(self, h: Tensor) -> Tensor:
         """(G, N·positions, C/G) from a feature map (N, C, …)."""
@@ -77,7 +87,7 @@ class Convolution:
         # F.pad counts axes from the last; negative numbers crop, which transposed maps need.
         return F.pad(x, list(chain.from_iterable(reversed(self.padding))))
 
-    def _patches(self, x: Tensor) -> Iterator[Tensor]:
+    def _patches(self, x: Tensor, real: Tensor | None) -> Iterator[Tensor]:
         stride = (1,) * len(self.stride) if self.transposed else self.stride
         reach = [(k - 1) * d for k, d in zip(self.kernel, self.dilation, strict=True)]
         positions = [
@@ -93,8 +103,10 @@ class Convolution:
             ),
             x.storage_offset(),
         )
-        for block in _blocks(windows):
-            yield self._window_rows(block)
+        for examples, places in _blocks(windows):
+            rows = self._window_rows(windows[examples, :, places])
+            known = None if real is None else real[examples, places].flatten()
+            yield blank(rows, known, -1)
 
     def _window_rows(self, windows: Tensor) -> Tensor:
         axes = len(self.kernel)
@@ -114,11 +126,17 @@ def _spread(x: Tensor, stride: tuple[int, ...]) -> Tensor:
     return spread
 
 
-def _blocks(windows: Tensor) -> Iterator[Tensor]:
+def _blocks(windows: Tensor) -> Iterator[tuple[slice, slice]]:
     """Bounded pieces, split by example and then along the first position axis."""
-    for examples in windows.tensor_split(min(_pieces(windows), windows.shape[0])):
-        yield from examples.tensor_split(min(_pieces(examples), examples.shape[2]), dim=2)
+    examples, _, places = windows.shape[:3]
+    for some in _slices(examples, -(-windows.numel() // BLOCK_NUMBERS)):
+        pieces = -(-windows[some].numel() // BLOCK_NUMBERS)
+        for place in _slices(places, pieces):
+            yield some, place
 
 
-def _pieces(windows: Tensor) -> int:
-    return max(1, -(-windows.numel() // BLOCK_NUMBERS))
+def _slices(size: int, pieces: int) -> Iterator[slice]:
+    """So many nearly equal parts of a range, at most one an item."""
+    pieces = max(1, min(pieces, size))
+    bounds = [size * i // pieces for i in range(pieces + 1)]
+    return (slice(*ends) for ends in pairwise(bounds))

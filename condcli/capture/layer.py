@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from condcli.capture.linear_maps import Call
-from condcli.capture.moments import Moment, scaled
+from condcli.capture.linear_maps import Call, Lookup
+from condcli.capture.moments import Frequencies, Moment, scaled
+from condcli.capture.padding import blank
 from condcli.capture.per_example import NO_EXAMPLE_AXIS, ExampleGradients
-from condcli.capture.weights import Use
+from condcli.capture.weights import Block, Piece, Use
 from condcli.stats import FloatArray, LayerStats
 
 
@@ -18,6 +19,7 @@ class LayerCapture:
 
     def __init__(
         self,
+        name: str,
         use: Use,
         call: Call,
         *,
@@ -26,35 +28,48 @@ class LayerCapture:
         per_example: str,
         example_first: bool,
     ) -> None:
+        self.name = name
         self.use = use
         self.kind = call.kind
         self.map = call.map
-        self.bias = call.bias
+        self.bias = call.bias is not None
         self.order = order
-        self.inputs = Moment()
+        self.inputs = Frequencies(len(call.weight)) if isinstance(call.map, Lookup) else Moment()
         self.grads = Moment()
         self.calls = 0
         self.calls_with_grad = 0
         self.passes = 0
+        self.pieces: set[Piece] = set(use.block.pieces)  # of parameters: what it stands for
         self._view = view
         self._calls_before = 0
         self._example_gradients = ExampleGradients(per_example)
         if not example_first:
             self._example_gradients.give_up(NO_EXAMPLE_AXIS)
 
-    def see_input(self, call: Call) -> None:
-        """Take in the input of one call."""
+    @property
+    def stake(self) -> tuple[Block, set[Piece]]:
+        """The layer's weight, and all that it stands for."""
+        return self.use.block, self.pieces
+
+    def see_input(self, call: Call, real: Tensor | None) -> None:
+        """Take in the input of one call, of whose rows those not ``real`` do not count."""
         self.calls += 1
+        if isinstance(self.inputs, Frequencies):
+            self.inputs.add(call.x, real)
+            return
+        assert not isinstance(call.map, Lookup)
         x, power = scaled(call.x.detach())
-        for rows in call.map.input_rows(x, self._view):
+        for rows in call.map.input_rows(x, self._view, real):
             self.inputs.add(rows, power)
+        self.inputs.leave_out(real)
 
     @torch.no_grad()
-    def see_grad(self, call: Call, grad: Tensor, examples: int) -> None:
+    def see_grad(self, call: Call, grad: Tensor, real: Tensor | None, examples: int) -> None:
         """Take in δ of one call, (…, d_out) or (N, C_out, …)."""
         self.calls_with_grad += 1
-        small, power = scaled(grad)
+        small, power = scaled(blank(grad, real, call.map.unit_axis))
         self.grads.add(call.map.output_rows(small), power)
+        self.grads.leave_out(real)
         if not self._example_gradients.note:
             self._example_gradients.add(
                 call.map,
@@ -83,10 +98,13 @@ class LayerCapture:
             )
         return f"gradients reached only {self.calls_with_grad} of its {self.calls} calls"
 
-    def stats(self, *, examples: int, terms: int, other_use: str = "") -> LayerStats:
+    def stats(
+        self, *, examples: int, terms: int, parameters: int, other_use: str = ""
+    ) -> LayerStats:
         """The finished statistics, once the parameter's ``grad`` is that of the summed loss.
 
-        ``other_use`` names a function that used the weight and was not captured.
+        ``parameters`` are the numbers that the layer stands for; ``other_use`` names a function
+        or another layer that used the weight, too.
         """
         parameter = self.use.block.parameter
         grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
@@ -97,7 +115,7 @@ class LayerCapture:
         lambda_max = self._example_gradients.lambda_max()
         input_mean, grad_mean = self.inputs.mean().numpy(), self.grads.mean().numpy()
         return LayerStats(
-            name=self.use.block.name,
+            name=self.name,
             kind=self.kind,
             order=self.order,
             d_in=len(input_mean),
@@ -110,6 +128,7 @@ class LayerCapture:
             positions=self.grads.rows / terms,
             bias=self.bias,
             weight_shape=tuple(weight.shape),
+            parameters=parameters,
             input_moment=self.inputs.second().numpy(),
             input_mean=input_mean,
             grad_moment=self.grads.second().numpy(),
@@ -128,5 +147,14 @@ class LayerCapture:
         matrices = self.map.weight_matrix(weight)
         if matrices.shape[1] < matrices.shape[2]:
             matrices = matrices.transpose(1, 2)  # LAPACK is twice as fast on tall matrices
+        if isinstance(self.map, Lookup):
+            matrices = _without_zeros(matrices)
         values: FloatArray = torch.linalg.svdvals(matrices).flatten().numpy()
         return np.sort(values)[::-1]
+
+
+def _without_zeros(tall: Tensor) -> Tensor:
+    """Fewer rows with the same singular values: in an embedding's gradient few are not zero."""
+    rows = tall[0][tall[0].any(1)]
+    missing = max(0, tall.shape[2] - len(rows))
+    return torch.cat([rows, rows.new_zeros(missing, tall.shape[2])]).unsqueeze(0)

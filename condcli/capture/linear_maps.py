@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from condcli.capture.convolution import Convolution
+from condcli.capture.padding import blank
 
 
 class LinearMap(Protocol):
@@ -27,17 +28,25 @@ class LinearMap(Protocol):
     def kernel(self) -> tuple[int, ...]:
         """() for a dense map."""
 
+    @property
+    def unit_axis(self) -> int:
+        """Which axis of the input and of the output holds the features."""
+
     def is_batch_of(self, x: Tensor, examples: int) -> bool:
         """Whether the input's first axis is that of the examples."""
 
     def weight_matrix(self, weight: Tensor) -> Tensor:
         """The weight as (G, d_out/G, d_in/G)."""
 
-    def input_rows(self, x: Tensor, view: str) -> Iterator[Tensor]:
-        """Blocks of input rows, each (G, rows, d_in/G)."""
-
     def output_rows(self, h: Tensor) -> Tensor:
         """The output, or its gradient, as (G, rows, d_out/G)."""
+
+
+class RowMap(LinearMap, Protocol):
+    """A linear map whose input rows can be written out; those of one-hot rows cannot."""
+
+    def input_rows(self, x: Tensor, view: str, real: Tensor | None = None) -> Iterator[Tensor]:
+        """Blocks of input rows, each (G, rows, d_in/G); those that are not ``real`` are zero."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,7 @@ class Dense:
 
     groups: int = 1
     kernel: tuple[int, ...] = ()
+    unit_axis: int = -1
 
     def is_batch_of(self, x: Tensor, examples: int) -> bool:
         """Taken on trust where the sizes agree: tokens are assumed to come after examples."""
@@ -55,9 +65,9 @@ class Dense:
         """(1, d_out, d_in)."""
         return weight.unsqueeze(0)
 
-    def input_rows(self, x: Tensor, view: str) -> Iterator[Tensor]:
+    def input_rows(self, x: Tensor, view: str, real: Tensor | None = None) -> Iterator[Tensor]:
         """One block, (1, rows, d_in)."""
-        yield self.output_rows(x)
+        yield self.output_rows(blank(x, real, -1))
 
     def output_rows(self, h: Tensor) -> Tensor:
         """(1, rows, d_out)."""
@@ -65,31 +75,71 @@ class Dense:
 
 
 @dataclass(frozen=True)
+class Lookup:
+    """An embedding, the map of one-hot rows: every token is a row, and Σ_x is diagonal.
+
+    Tokens equal to ``ignored`` (torch's ``padding_idx``) are no rows: torch gives them no gradient.
+    """
+
+    ignored: int = -1
+    groups: int = 1
+    kernel: tuple[int, ...] = ()
+    unit_axis: int = -1
+
+    def is_batch_of(self, x: Tensor, examples: int) -> bool:
+        """As for a dense map."""
+        return x.dim() > 0 and x.shape[0] == examples
+
+    def weight_matrix(self, weight: Tensor) -> Tensor:
+        """(1, dimension, vocabulary), from torch's own (vocabulary, dimension)."""
+        return weight.t().unsqueeze(0)
+
+    def output_rows(self, h: Tensor) -> Tensor:
+        """(1, tokens, dimension)."""
+        return h.reshape(1, -1, h.shape[-1])
+
+
+@dataclass(frozen=True)
 class Call:
-    """One linear map at work: its input, its weight as the map uses it, and its geometry."""
+    """One linear map at work: its input, its weight as the call gave it, and its geometry."""
 
     kind: str
-    x: Tensor
-    weight: Tensor  # (d_out, d_in) for a dense map, torch's own layout for a convolution
-    bias: bool
-    map: Dense | Convolution
+    x: Tensor  # tokens for an embedding
+    weight: Tensor  # (d_out, d_in) for a dense map, else torch's own layout
+    bias: Tensor | None
+    map: Dense | Convolution | Lookup
+    transposed: bool = False  # the weight was given as (d_in, d_out)
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Call:
     """``F.linear``."""
-    return Call("linear", input, weight, bias is not None, Dense())
+    return Call("linear", input, weight, bias, Dense())
 
 
 def matmul(input: Tensor, other: Tensor) -> Call | None:
     """``x @ W``, in all its spellings, with W of shape (d_in, d_out)."""
-    return None if other.dim() != 2 else Call("linear", input, other.t(), False, Dense())
+    return (
+        None if other.dim() != 2 else Call("linear", input, other, None, Dense(), transposed=True)
+    )
 
 
 def addmm(
     input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1
 ) -> Call | None:
     """``b + x @ W``: Hugging Face's Conv1D. With another ``alpha`` it is no plain h = W x + b."""
-    return None if alpha != 1 else Call("linear", mat1, mat2.t(), beta != 0, Dense())
+    bias = input if beta and input.dim() == 1 else None
+    return None if alpha != 1 else Call("linear", mat1, mat2, bias, Dense(), transposed=True)
+
+
+def embedding(
+    weight: Tensor,
+    indices: Tensor,
+    padding_idx: int = -1,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Call:
+    """``torch.embedding``, under ``F.embedding`` and ``nn.Embedding``."""
+    return Call("embedding", indices, weight, None, Lookup(padding_idx))
 
 
 def _convolution(axes: int) -> Callable[..., Call]:
@@ -106,7 +156,7 @@ def _convolution(axes: int) -> Callable[..., Call]:
         geometry = Convolution(
             kernel, _per_axis(stride, axes), _padding(padding, kernel, spread), spread, groups
         )
-        return Call(f"conv{axes}d", input, weight, bias is not None, geometry)
+        return Call(f"conv{axes}d", input, weight, bias, geometry)
 
     return call
 
@@ -129,10 +179,13 @@ def _transposed_convolution(axes: int) -> Callable[..., Call]:
         geometry = Convolution(
             kernel, _per_axis(stride, axes), around, spread, groups, transposed=True
         )
-        return Call(f"conv_transpose{axes}d", input, weight, bias is not None, geometry)
+        return Call(f"conv_transpose{axes}d", input, weight, bias, geometry)
 
     return call
 
+
+# Of these, neither operand is the weight by the function's own word.
+PRODUCTS = frozenset({"matmul", "mm", "__matmul__", "addmm"})
 
 LINEAR_MAPS: dict[str, Callable[..., Call | None]] = {
     "linear": linear,
@@ -140,6 +193,7 @@ LINEAR_MAPS: dict[str, Callable[..., Call | None]] = {
     "mm": matmul,
     "__matmul__": matmul,
     "addmm": addmm,
+    "embedding": embedding,
     **{f"conv{axes}d": _convolution(axes) for axes in (1, 2, 3)},
     **{f"conv_transpose{axes}d": _transposed_convolution(axes) for axes in (1, 2, 3)},
 }

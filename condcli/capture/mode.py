@@ -7,26 +7,31 @@ output sums Σ_∇h during the backward pass, which runs outside the mode.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.module import (
-    register_module_forward_hook,
-    register_module_forward_pre_hook,
-)
+from torch.nn.modules.module import register_module_forward_hook
+from torch.nn.utils.parametrize import ParametrizationList
 from torch.overrides import TorchFunctionMode
 
 from condcli.capture.activations import ActivationCount, activation_name
+from condcli.capture.call_sites import CallSites
+from condcli.capture.computed import ComputedWeights
+from condcli.capture.convolution import Convolution
+from condcli.capture.embedding_bag import embedding_bag
 from condcli.capture.layer import LayerCapture
-from condcli.capture.linear_maps import LINEAR_MAPS, Call, without_own_padding
+from condcli.capture.linear_maps import LINEAR_MAPS, PRODUCTS, Call, Lookup, without_own_padding
 from condcli.capture.options import Options
-from condcli.capture.weights import Use, WeightIndex
+from condcli.capture.origins import Origins, tensors_in
+from condcli.capture.padding import Padding, row_axes
+from condcli.capture.recurrent import CELLS, LAYERS, run_cell, run_layers
+from condcli.capture.substitutes import SUBSTITUTES
+from condcli.capture.weights import Block, Key, Piece, Use, WeightIndex, piece_of, uses, whole
 
-DROPOUTS = {"dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout"}
+UNROLLED = {"embedding_bag", *LAYERS, *CELLS}
 
 
 class Capture(TorchFunctionMode):
@@ -36,32 +41,37 @@ class Capture(TorchFunctionMode):
         super().__init__()
         self.options = options
         self.weights = WeightIndex(model)
+        self.computed = ComputedWeights(model, self.weights)
         self.layers: dict[str, LayerCapture] = {}
+        self.unwanted: dict[str, tuple[Block, set[Piece]]] = {}  # left out: what it stands for
         self.activations: dict[str, ActivationCount] = {}
-        self.unfollowed: dict[str, str] = {}  # layer → the function that used its weight
+        self.users: dict[Key, dict[str, None]] = {}  # block → functions and layers that used it
         self.examples = 0  # of the batch that runs
+        self.sites = CallSites(model)
+        self._model = model
         self._trusted = trusted  # layers whose input's first axis is the examples'
-        self._paths = {id(module): path for path, module in model.named_modules()}
-        self._running: list[nn.Module] = []
-        self._sites: Counter[str] = Counter()
-        self._unit_axes: dict[tuple[int, ...], int] = {}
+        self._origins = Origins(self.weights.parameters)
+        self._padding: Padding | None = None
 
     @contextmanager
-    def forward_pass(self, examples: int) -> Iterator[None]:
-        """Capture one forward pass over a batch of ``examples``."""
+    def forward_pass(self, examples: int, real: Tensor | None = None) -> Iterator[None]:
+        """Capture one forward pass over a batch of ``examples``.
+
+        ``real`` tells the tokens from the padding, (N, T) bool, where there is some.
+        """
         self.examples = examples
-        self._running.clear()
-        self._sites.clear()
-        self._unit_axes.clear()
+        self._padding = None if real is None else Padding(real)
+        self._origins.restart(self._model.buffers())
+        self.computed.restart()
         with ExitStack() as stack:
-            for hook in (
-                register_module_forward_pre_hook(lambda module, args: self._running.append(module)),
-                register_module_forward_hook(lambda *_: self._leave_module(), always_call=True),
-            ):
-                stack.callback(hook.remove)
+            stack.enter_context(self.sites.followed())
+            hook = register_module_forward_hook(lambda module, _, out: self._see_made(module, out))
+            stack.callback(hook.remove)
             stack.enter_context(_composites_opened())
             stack.enter_context(self)
             yield
+        self._origins.restart([])
+        self.computed.restart()
 
     def end_pass(self) -> None:
         """The backward pass of this batch is done."""
@@ -78,35 +88,88 @@ class Capture(TorchFunctionMode):
         """Run the call; take what it tells."""
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "").partition(".")[0]  # linear.default in exported code
-        if name.rstrip("_") in DROPOUTS:
-            # Off even where the network itself asks for training=True.
-            return args[0] if args else kwargs["input"]
-        out = func(*args, **kwargs)
-        if name in LINEAR_MAPS and isinstance(out, Tensor):
-            call = LINEAR_MAPS[name](*args, **kwargs)
-            uses = self.weights.uses(call.weight) if call else []
-            if call and uses:
-                self._see_linear_map(call, uses, out)
+        if name in UNROLLED and not kwargs:
+            out = self._unrolled(name, args)
+            if out is not NotImplemented:
                 return out
-        elif activation := activation_name(name, args, kwargs):
-            self._see_activation(activation, out)
-            return out
-        self._see_other(name, args, out)
+        out = (
+            SUBSTITUTES[name](func, *args, **kwargs)
+            if name in SUBSTITUTES
+            else func(*args, **kwargs)
+        )
+        if isinstance(out, Tensor | tuple | list) or name == "__setitem__":
+            self._see_call(name, args, kwargs, out)
         return out
 
-    def _see_linear_map(self, call: Call, uses: list[Use], out: Tensor) -> None:
-        self._unit_axes.pop(tuple(out.shape), None)  # the latest comes last
-        self._unit_axes[tuple(out.shape)] = -1 if call.kind == "linear" else 1
-        if self._running and self._running[-1] is uses[0].block.module:
-            call = without_own_padding(call, self._running[-1])
-        for use in uses:
-            if self.options.wants(use.block.name):
-                self._see_use(call, use, out)
+    def _unrolled(self, name: str, args: tuple[Any, ...]) -> Any:
+        """What the function returns, from linear maps that can be seen."""
+        if name == "embedding_bag":
+            out = embedding_bag(self.see_linear_map, *args)
+        else:
+            run = run_cell if name in CELLS else run_layers
+            out = run(name, self.see_linear_map, self._count_gate, *args)
+        if out is not NotImplemented:
+            self._note_users(name, args, only_new=True)  # initial states, weights of samples
+        return out
 
-    def _see_use(self, call: Call, use: Use, out: Tensor) -> None:
-        name = use.block.name
+    def _see_call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        origin = self._origins.see_call(name, args, kwargs, out)
+        if name in LINEAR_MAPS and isinstance(out, Tensor):
+            call = LINEAR_MAPS[name](*args, **kwargs)
+            # A product of two parameters is a weight in the making, not a map of rows.
+            making = origin and name in PRODUCTS and call and self._origins.of(call.x)
+            if call and not making and self.see_linear_map(call, out):
+                return
+        elif origin is None and (activation := activation_name(name, args, kwargs)):
+            site, axis = self.sites.activation(activation), self.sites.unit_axis(out)
+            self._count(site, activation, out, axis)
+            return
+        self._see_other(name, args, out)
+
+    def see_linear_map(self, call: Call, out: Tensor) -> bool:
+        """Take in a linear map that has run; whether its weight is one that is followed."""
+        found = self._uses(call.weight)
+        if not found:
+            return False
+        self.sites.see_units(out, call.map.unit_axis)
+        if self.sites.module is found[0].block.module:
+            call = without_own_padding(call, self.sites.module)
+        for use in found:
+            turned = Use(use.block, use.outputs, use.transposed != call.transposed)
+            if turned.transposed and len(found) > 1:
+                return False
+            self._see_named(call, turned, out)
+        return True
+
+    def _uses(self, operand: Tensor) -> list[Use]:
+        """What a linear map's operand is of the model's weights, given or computed."""
+        parameter = self.weights.parameter_of(operand)
+        known = [] if parameter is None else self.weights.blocks_of(id(parameter))
+        known = known or self.computed.blocks(operand)
+        found = uses(known, operand) if known else []
+        origin = None if found else self._origins.of(operand)
+        if origin and operand.dim() >= 2:
+            return uses(self.computed.see_operand(operand, origin, self.sites.module), operand)
+        return found
+
+    def _see_named(self, call: Call, use: Use, out: Tensor) -> None:
+        """Find the layer's name; note for what it is used, and see it if it is wanted."""
+        block, kind = use.block, call.kind
+        key = (block.key, kind, call.map.groups, use.transposed)
+        own = self.weights.lookup_name(block) if isinstance(call.map, Lookup) else block.name
+        name = self.sites.layer(key, own, kind)
+        for part in self._parts(block):
+            self.users.setdefault(part.key, {})[name] = None
+        if self.options.wants(name):
+            self._see_use(name, call, use, out)
+        else:
+            _, pieces = self.unwanted.setdefault(name, (block, set(block.pieces)))
+            pieces |= self._bias_pieces(call.bias, use)
+
+    def _see_use(self, name: str, call: Call, use: Use, out: Tensor) -> None:
         if name not in self.layers:
             self.layers[name] = LayerCapture(
+                name,
                 use,
                 call,
                 order=len(self.layers),
@@ -114,64 +177,96 @@ class Capture(TorchFunctionMode):
                 per_example=self.options.per_example,
                 example_first=name in self._trusted,
             )
-        if self.layers[name].use.transposed != use.transposed:
-            self.unfollowed.setdefault(name, "a map with the transposed weight")
-            return
         layer, examples, shape = self.layers[name], self.examples, out.shape
-        layer.see_input(call)
+        layer.pieces |= self._bias_pieces(call.bias, use)
+        real = self._real_rows(name, call, out)
+        layer.see_input(call, real)
         if out.requires_grad:
             # An in-place function after a view replaces the view's history, and a hook on the
             # view is lost with it (pytorch#181832); its base keeps both.
             target = out._base if out._is_view() and out._base is not None else out
             target.register_hook(
-                lambda grad: layer.see_grad(call, grad.reshape(shape)[..., use.outputs], examples)
+                lambda grad: layer.see_grad(
+                    call, grad.reshape(shape)[..., use.outputs], real, examples
+                )
             )
 
-    def _see_activation(self, function: str, out: Tensor) -> None:
-        name = self._call_site(function)
+    def _parts(self, block: Block) -> Iterator[Block]:
+        """The block, and those of the parameters that it is computed from."""
+        yield block
+        for piece in block.pieces:
+            if piece.parameter != id(block.parameter):
+                yield from self.weights.blocks_of(piece.parameter)
+
+    def _real_rows(self, name: str, call: Call, out: Tensor) -> Tensor | None:
+        """Which of a call's rows count; None: all of them."""
+        real = self._real_tokens(out, call.map.unit_axis, example_first=name in self._trusted)
+        if isinstance(call.map, Convolution) and out.shape[2:] != call.x.shape[2:]:
+            return None  # strided: its rows are not the tokens
+        if isinstance(call.map, Lookup) and call.map.ignored >= 0:
+            trained = call.x != call.map.ignored
+            real = trained if real is None else real & trained
+        return real
+
+    def _real_tokens(self, out: Tensor, unit_axis: int, *, example_first: bool) -> Tensor | None:
+        if self._padding is None:
+            return None
+        return self._padding.rows(
+            row_axes(out.shape, unit_axis),
+            # whatever its own inputs look like, it runs on (T, N, d)
+            time_first=isinstance(self.sites.module, nn.MultiheadAttention),
+            example_first=example_first,
+        )
+
+    def _bias_pieces(self, bias: Tensor | None, use: Use) -> set[Piece]:
+        origin = None if bias is None else self._origins.of(bias)
+        if bias is None or not origin:
+            return set()
+        parameter = self.weights.parameter_of(bias)
+        if parameter is None:
+            return {whole(self.weights.parameters[key]) for key in origin}
+        return {piece_of(bias[use.outputs], parameter)}
+
+    def _count_gate(self, gate: str, function: str, out: Tensor) -> None:
+        """Count a recurrent layer's gate, under one name for all calls."""
+        self._count(f"{self.sites.path}/{gate}".lstrip("/"), function, out, -1)
+
+    def _count(self, name: str, function: str, out: Tensor, axis: int) -> None:
         if name not in self.activations:
-            axis = self._unit_axis(out)
             self.activations[name] = ActivationCount(function, len(self.activations), axis)
-        self.activations[name].add(out)
+        axis = self.activations[name].unit_axis
+        self.activations[name].add(out, self._real_tokens(out, axis, example_first=True))
+
+    def _see_made(self, module: nn.Module, out: Any) -> None:
+        """A registered parametrization has computed a weight."""
+        if isinstance(module, ParametrizationList) and isinstance(out, Tensor) and out.dim() >= 2:
+            origin = self._origins.of(out)
+            if origin and self.weights.parameter_of(out) is None:
+                self.computed.see_parametrized(module, out, origin)
 
     def _see_other(self, name: str, args: tuple[Any, ...], out: Any) -> None:
         """Note which function, views apart, used a weight other than as a followed linear map."""
-        result = out[0] if isinstance(out, tuple) and out else out
-        if not isinstance(result, Tensor):
+        result = next(tensors_in(out), None)
+        if result is None:
             return
-        storage = result.untyped_storage().data_ptr()
-        for arg in args:
-            for tensor in arg if isinstance(arg, (list, tuple)) else (arg,):
-                for block in self.weights.parameter_blocks(tensor):
-                    if block.parameter.untyped_storage().data_ptr() != storage:  # else a view
-                        self.unfollowed.setdefault(block.name, name)
+        self._note_users(name, args, storage=result.untyped_storage().data_ptr())
 
-    def _call_site(self, function: str) -> str:
-        """PATH for an activation module, PATH/function within another; ``:2`` … for later calls."""
-        module = self._running[-1] if self._running else None
-        path = self._paths.get(id(module), "")
-        is_activation = module is not None and not list(module.children()) + list(
-            module.parameters()
-        )
-        site = path if is_activation and path else f"{path}/{function}".lstrip("/")
-        self._sites[site] += 1
-        return site if self._sites[site] == 1 else f"{site}:{self._sites[site]}"
-
-    def _unit_axis(self, out: Tensor) -> int:
-        """Where the units are: dimension 1 of what a convolution made, else the last one.
-
-        Normalisation and residual sums keep the shape, so the last linear map of the same shape,
-        or else of the same number of dimensions, tells.
-        """
-        shape = tuple(out.shape)
-        if shape in self._unit_axes:
-            return self._unit_axes[shape]
-        alike = [axis for seen, axis in self._unit_axes.items() if len(seen) == len(shape)]
-        return alike[-1] if alike else -1
-
-    def _leave_module(self) -> None:
-        if self._running:
-            self._running.pop()
+    def _note_users(
+        self, name: str, args: tuple[Any, ...], *, storage: int = 0, only_new: bool = False
+    ) -> None:
+        for tensor in tensors_in(args):
+            parameter = self.weights.parameter_of(tensor)
+            blocks = (
+                self.computed.blocks(tensor)
+                if parameter is None
+                else self.weights.blocks_of(id(parameter))
+            )
+            for block in blocks:
+                users = self.users.setdefault(block.key, {})
+                if block.parameter.untyped_storage().data_ptr() != storage and not (
+                    users and only_new
+                ):
+                    users[name] = None
 
 
 @contextmanager

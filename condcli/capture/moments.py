@@ -14,14 +14,25 @@ class Moment:
     """Running sums of x and x xᵀ over rows, in float64, products in the rows' own precision."""
 
     def __init__(self) -> None:
-        self.rows = 0
+        self._seen = 0
+        self._left_out: Tensor | int = 0
         self._sum: Tensor | None = None
         self._outer: Tensor | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many rows there were."""
+        return self._seen - int(self._left_out)
+
+    def leave_out(self, real: Tensor | None) -> None:
+        """Of the rows that are taken in, those that are not ``real`` are zero and do not count."""
+        if real is not None:
+            self._left_out = self._left_out + (~real).sum()
 
     @torch.no_grad()
     def add(self, rows: Tensor, power: Tensor) -> None:
         """Take in rows of shape (G, n, d), over ``power`` as ``scaled`` returns them."""
-        self.rows += rows.shape[1]
+        self._seen += rows.shape[1]
         for piece in rows.split(PIECE_ROWS, dim=1):
             total = piece.sum(1).to(power.dtype) * power
             outer = (piece.transpose(1, 2) @ piece).to(power.dtype) * power**2
@@ -42,6 +53,37 @@ class Moment:
         outer = self._outer.cpu().double() / self.rows
         outer = (outer + outer.transpose(1, 2)) / 2
         return outer[0] if outer.shape[0] == 1 else outer
+
+
+class Frequencies:
+    """Running counts of the tokens that were looked up: x is one-hot, so Σ_x is diagonal."""
+
+    def __init__(self, vocabulary: int) -> None:
+        self._vocabulary = vocabulary
+        self._counts: Tensor | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many tokens there were."""
+        return 0 if self._counts is None else int(self._counts.sum())
+
+    def add(self, tokens: Tensor, real: Tensor | None) -> None:
+        """Take in tokens of any shape; those that are not ``real`` do not count."""
+        one = torch.ones(tokens.shape, device=tokens.device) if real is None else real
+        if self._counts is None:
+            self._counts = torch.zeros(self._vocabulary, device=tokens.device, dtype=torch.int64)
+        self._counts.index_add_(0, tokens.flatten().long(), one.flatten().long())
+
+    def mean(self) -> Tensor:
+        """Mean over rows of x: the share of each token, (vocabulary,), float64 on the CPU."""
+        assert self._counts is not None
+        return self._counts.cpu().double() / self.rows
+
+    def second(self) -> Tensor:
+        """The diagonal of the mean over rows of x xᵀ: the same shares, as a one-hot x is its own
+        square.
+        """
+        return self.mean()
 
 
 def scaled(tensor: Tensor) -> tuple[Tensor, Tensor]:

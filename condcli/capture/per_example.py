@@ -5,6 +5,8 @@ largest eigenvalue is that of the N × N Gram matrix G Gᵀ / N. Lanczos needs o
 
 - a layer with one row per example has g_n = δ_n x_nᵀ, so v ↦ G Gᵀ v is the row sums of
   (X (Xᵀ diag(v) Δ)) ∘ Δ, and X and Δ are all that is kept: N (d_in + d_out) numbers;
+- an embedding has g_n = Σ_t δ_nt x_ntᵀ with one-hot x, so Gᵀ v is a sum into the rows of a table
+  and (G Gᵀ v)_n a sum of products with rows of that table: the tokens and Δ are kept;
 - any other layer (a convolution, tokens) keeps G itself: N · d_in · d_out numbers.
 """
 
@@ -17,7 +19,7 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
-from condcli.capture.linear_maps import LinearMap
+from condcli.capture.linear_maps import Lookup, RowMap
 from condcli.capture.moments import scaled
 from condcli.stats import FloatArray
 
@@ -33,10 +35,16 @@ class ExampleGradients:
     def __init__(self, setting: str) -> None:
         self.note = "switched off" if setting == "none" else ""
         self._all = setting == "all"
-        self._kept: GradientFactors | Gradients | None = None
+        self._kept: GradientFactors | LookupGradients | Gradients | None = None
 
     def add(
-        self, linear_map: LinearMap, x: Tensor, grads: Tensor, *, examples: int, only_call: bool
+        self,
+        linear_map: RowMap | Lookup,
+        x: Tensor,
+        grads: Tensor,
+        *,
+        examples: int,
+        only_call: bool,
     ) -> None:
         """Take in one call's input and rows of δ, (G, rows, d_out/G); only without a note."""
         one_row = linear_map.kernel == () and grads.shape[1] == examples and only_call
@@ -44,10 +52,13 @@ class ExampleGradients:
             return self.give_up(MANY_ROWS)
         if not linear_map.is_batch_of(x, examples):
             return self.give_up(NO_EXAMPLE_AXIS)
-        self._kept = self._kept or (GradientFactors() if one_row else Gradients())
-        if isinstance(self._kept, Gradients):
+        self._kept = self._kept or _kept_for(linear_map, one_row)
+        if isinstance(linear_map, Lookup) and isinstance(self._kept, LookupGradients):
+            trained = (x != linear_map.ignored).flatten()
+            self._kept.add(x.flatten(), grads[0] * trained[:, None], examples)
+        elif isinstance(self._kept, Gradients) and not isinstance(linear_map, Lookup):
             self._kept.add(_gradients(linear_map, x, grads, examples))
-        elif one_row:
+        elif one_row and isinstance(self._kept, GradientFactors):
             self._kept.add(x.reshape(examples, -1), grads[0])
         else:
             self.give_up(MANY_ROWS)
@@ -58,7 +69,7 @@ class ExampleGradients:
 
     def end_batch(self) -> None:
         """The next gradients are of other examples."""
-        if isinstance(self._kept, Gradients):
+        if isinstance(self._kept, Gradients | LookupGradients):
             self._kept.end_batch()
 
     def lambda_max(self) -> float | None:
@@ -66,7 +77,15 @@ class ExampleGradients:
         return None if self._kept is None else self._kept.lambda_max()
 
 
-def _gradients(linear_map: LinearMap, x: Tensor, grads: Tensor, examples: int) -> Tensor:
+def _kept_for(
+    linear_map: RowMap | Lookup, one_row: bool
+) -> GradientFactors | LookupGradients | Gradients:
+    if isinstance(linear_map, Lookup):
+        return LookupGradients()
+    return GradientFactors() if one_row else Gradients()
+
+
+def _gradients(linear_map: RowMap, x: Tensor, grads: Tensor, examples: int) -> Tensor:
     """(N, d_out·d_in/G): each example's own ∂ℓ/∂W."""
     by_example: Tensor = grads.unflatten(1, (examples, -1))
     gradients = []
@@ -94,6 +113,43 @@ class GradientFactors:
         delta, delta_power = scaled(torch.cat(self._grads))
         value = _largest(len(x), x, lambda v: ((x @ (x.T @ (v[:, None] * delta))) * delta).sum(1))
         return value * float(x_power * delta_power) ** 2
+
+
+class LookupGradients:
+    """Tokens and Δ of an embedding, whose examples may have any number of tokens each."""
+
+    def __init__(self) -> None:
+        self._tokens: list[Tensor] = []
+        self._grads: list[Tensor] = []
+        self._owners: list[Tensor] = []  # the example of each token, over all batches
+        self._examples = 0  # in the batches before this one
+        self._batch = 0
+
+    def add(self, tokens: Tensor, grads: Tensor, examples: int) -> None:
+        """Keep one call's tokens (rows,) and gradients (rows, d_out)."""
+        self._batch = examples
+        each = len(tokens) // examples
+        owners = torch.arange(examples, device=tokens.device).repeat_interleave(each)
+        self._tokens.append(tokens.clone())
+        self._grads.append(grads.detach().clone())
+        self._owners.append(self._examples + owners)
+
+    def end_batch(self) -> None:
+        """The next tokens are of other examples."""
+        self._examples, self._batch = self._examples + self._batch, 0
+
+    def lambda_max(self) -> float:
+        """The largest eigenvalue over all batches."""
+        delta, power = scaled(torch.cat(self._grads))
+        owners = torch.cat(self._owners)
+        known, rows = torch.cat(self._tokens).unique(return_inverse=True)
+
+        def product(v: Tensor) -> Tensor:
+            table = delta.new_zeros(len(known), delta.shape[1])
+            table.index_add_(0, rows, v[owners, None] * delta)
+            return v.new_zeros(len(v)).index_add_(0, owners, (delta * table[rows]).sum(1))
+
+        return _largest(self._examples, delta, product) * float(power) ** 2
 
 
 class Gradients:

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from condcli.batch import Tensors, examples_in, leaves, mapped, shape_text
 from condcli.capture import calling
-from condcli.capture.linear_maps import Call
+from condcli.capture.linear_maps import Call, Lookup
 from condcli.capture.memory import SavedBytes
 from condcli.capture.mode import Capture
 from condcli.capture.options import Options
 from condcli.capture.undisturbed import undisturbed
 from condcli.capture.weights import Use
-from condcli.errors import InputError
+from condcli.errors import InputError, UsageError
 from condcli.user_code import foreign_code, one_line
 
 # What torch says, and what to do about it where that is known.
@@ -45,16 +45,18 @@ class Survey(Capture):
         self.moments: dict[str, int] = {}
         self.gradients: dict[str, int] = {}
 
-    def _see_use(self, call: Call, use: Use, out: Tensor) -> None:
-        name = use.block.name
+    def _see_use(self, name: str, call: Call, use: Use, out: Tensor) -> None:
         matrices = call.map.weight_matrix(use.weight(use.block.parameter))
         groups, d_out, d_in = matrices.shape
         if self.options.conv == "channels":
             d_in //= prod(call.map.kernel)
-        self.moments[name] = groups * (d_in**2 + d_out**2)
+        table = isinstance(call.map, Lookup)
+        self.moments[name] = groups * (d_in if table else d_in**2) + groups * d_out**2
         if call.map.is_batch_of(call.x, self.examples):
             self.example_first.add(name)
-        if out.dim() != 2 or name in self.gradients:
+        if table:
+            self.gradients[name] = out.numel() // self.examples
+        elif out.dim() != 2 or name in self.gradients:
             self.gradients[name] = matrices.numel()
 
 
@@ -83,6 +85,7 @@ def _rehearsed(model: nn.Module, x: Tensors, survey: Survey) -> Rehearsal:
     saved, examples = SavedBytes(model), examples_in(x)
     with saved, survey.forward_pass(examples):
         output = calling.call(model, mapped(torch.clone, x))
+    _require_match(survey)
     return Rehearsal(
         output_shape=_logits_shape(output),
         saved_bytes=saved.bytes // examples,
@@ -90,6 +93,17 @@ def _rehearsed(model: nn.Module, x: Tensors, survey: Survey) -> Rehearsal:
         moment_numbers=sum(survey.moments.values()),
         gradient_numbers=sum(survey.gradients.values()),
     )
+
+
+def _require_match(survey: Survey) -> None:
+    """Raise UsageError where --layers and --exclude leave no layer that there is."""
+    options = survey.options
+    names = [*survey.moments, *survey.unwanted] or [b.name for b in survey.weights.blocks()]
+    if names and not any(map(options.wants, names)):
+        raise UsageError(
+            f"--layers {' '.join(options.layers) or '*'}, less what --exclude names, is no layer",
+            f"give globs of names such as {', '.join(names[:3])}",
+        )
 
 
 def _logits_shape(output: object) -> tuple[int, ...]:

@@ -2,30 +2,53 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor, nn
 
+Key = tuple[int, int]
+
 
 @dataclass(frozen=True)
-class Block:
-    """One layer: rows ``start`` to ``stop`` of a matrix parameter, and the name it goes by.
+class Piece:
+    """Rows ``start`` to ``stop`` of a parameter along its first axis; what a layer stands for."""
 
-    Nearly always the whole parameter; ``nn.MultiheadAttention`` stacks q, k and v in one.
-    """
-
-    name: str
-    parameter: nn.Parameter
-    module: nn.Module
+    parameter: int  # its id
     start: int
     stop: int
 
 
 @dataclass(frozen=True)
+class Block:
+    """Rows ``start`` to ``stop`` of a matrix, and the name that they go by.
+
+    Nearly always a whole parameter; ``nn.MultiheadAttention`` stacks q, k and v in one. A weight
+    that the forward pass computes is a block as well; its ``parameter`` is then a leaf tensor with
+    the computed values and their gradient, and ``pieces`` is what it is computed from.
+    """
+
+    name: str
+    parameter: Tensor
+    module: nn.Module
+    start: int
+    stop: int
+    pieces: tuple[Piece, ...]
+
+    @property
+    def key(self) -> Key:
+        """What tells blocks apart."""
+        return id(self.parameter), self.start
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers it has."""
+        return (self.stop - self.start) * self.parameter[:1].numel()
+
+
+@dataclass(frozen=True)
 class Use:
-    """A block as one call uses it: its slice of the call's outputs, and which way round it is."""
+    """A block as one call uses it: the call's outputs that are its, and which way round it is."""
 
     block: Block
     outputs: slice
@@ -39,82 +62,136 @@ class Use:
 
 
 class WeightIndex:
-    """Every matrix parameter of a model, and the blocks it is made of."""
+    """Every parameter of a model, each once, and the blocks that the matrices are made of."""
 
     def __init__(self, model: nn.Module) -> None:
-        owners = defaultdict(list)
+        self.parameters = {id(p): p for p in model.parameters()}
+        self._owners: dict[int, list[tuple[str, nn.Module]]] = {key: [] for key in self.parameters}
         for path, module in model.named_modules():
             for name, parameter in module.named_parameters(prefix=path, recurse=False):
-                if parameter.dim() >= 2:
-                    owners[id(parameter)].append((name, parameter, module))
-        self._blocks = {key: _blocks_of(*_main_owner(found)) for key, found in owners.items()}
+                self._owners[id(parameter)].append((name, module))
+        self._blocks = {
+            key: blocks_of(*self._main_owner(key), parameter)
+            for key, parameter in self.parameters.items()
+            if parameter.dim() >= 2
+        }
 
-    def blocks(self) -> list[Block]:
+    def owner(self, parameter: int) -> tuple[str, nn.Module]:
+        """Name of a parameter of the model, and the module that has it; the first of several."""
+        return self._owners[parameter][0]
+
+    def blocks(self) -> Iterator[Block]:
         """Every block, in the model's own order."""
-        return [block for blocks in self._blocks.values() for block in blocks]
+        for blocks in self._blocks.values():
+            yield from blocks
 
-    def parameter_blocks(self, tensor: Any) -> list[Block]:
-        """The blocks of the parameter that ``tensor`` is, or is a view of; else none."""
-        if not isinstance(tensor, Tensor):
-            return []
-        return self._blocks.get(id(tensor)) or self._blocks.get(id(tensor._base), [])
+    def blocks_of(self, parameter: int) -> list[Block]:
+        """The blocks of the parameter with this id; none of a vector."""
+        return self._blocks.get(parameter, [])
 
-    def uses(self, weight: Tensor) -> list[Use]:
-        """The blocks that a call's weight covers, in order; none when it is not followed.
+    def parameter_of(self, tensor: Tensor) -> nn.Parameter | None:
+        """The parameter that ``tensor`` is, or is a view of."""
+        if tensor._base is not None:
+            tensor = tensor._base
+        return self.parameters.get(id(tensor))
 
-        Followed are a parameter, a run of its rows, and the transpose of a whole matrix.
-        """
-        blocks = self.parameter_blocks(weight)
-        if not blocks:
-            return []
-        parameter = blocks[0].parameter
-        if len(blocks) == 1 and _is_transpose(weight, parameter):
-            return [Use(blocks[0], slice(None), transposed=True)]
-        start, stop = _row_range(weight, parameter)
-        inside = [block for block in blocks if start <= block.start and block.stop <= stop]
-        if sum(block.stop - block.start for block in inside) != stop - start:
-            return []
-        if len(inside) == 1:
-            return [Use(inside[0], slice(None))]
-        return [Use(b, slice(b.start - start, b.stop - start)) for b in inside]
+    def lookup_name(self, block: Block) -> str:
+        """What the block goes by as a table to look rows up in: an embedding's own name."""
+        for name, module in self._owners.get(id(block.parameter), []):
+            if _is_embedding(module):
+                return layer_name(name)
+        return block.name
+
+    def _main_owner(self, key: int) -> tuple[str, nn.Module]:
+        """Of tied weights the first that is not an embedding: that is the linear map's name."""
+        owners = self._owners[key]
+        return next((o for o in owners if not _is_embedding(o[1])), owners[0])
+
+
+def uses(blocks: list[Block], operand: Tensor) -> list[Use]:
+    """The blocks of one matrix that a call's operand covers, in order; none if it is no such part.
+
+    Followed are the matrix itself, a run of its rows, and the transpose of a whole one.
+    """
+    matrix = blocks[0].parameter
+    if len(blocks) == 1 and _is_transpose(operand, matrix):
+        return [Use(blocks[0], slice(None), transposed=True)]
+    start, stop = row_range(operand, matrix)
+    inside = [block for block in blocks if start <= block.start and block.stop <= stop]
+    if sum(block.stop - block.start for block in inside) != stop - start:
+        return []
+    if len(inside) == 1:
+        return [Use(inside[0], slice(None))]
+    return [Use(b, slice(b.start - start, b.stop - start)) for b in inside]
+
+
+def row_range(part: Tensor, whole: Tensor) -> tuple[int, int]:
+    """First and past-the-last row of the whole in the part; (0, -1) if it is no run of rows."""
+    if part.stride() != whole.stride() or part.shape[1:] != whole.shape[1:]:
+        return 0, -1
+    offset = int(part.storage_offset()) - int(whole.storage_offset())
+    start, rest = divmod(offset, whole.stride(0) or 1)
+    return (0, -1) if rest else (start, start + part.shape[0])
+
+
+def piece_of(view: Tensor, parameter: nn.Parameter) -> Piece:
+    """The rows of a parameter that a view of it consists of; the whole where it is no such run."""
+    rows = parameter.shape[0] if parameter.dim() else 1
+    width = parameter.numel() // rows if rows else 1
+    start, rest = divmod(int(view.storage_offset()) - int(parameter.storage_offset()), width or 1)
+    if (
+        rest
+        or view.numel() % (width or 1)
+        or not (view.is_contiguous() and parameter.is_contiguous())
+    ):
+        return Piece(id(parameter), 0, rows)
+    return Piece(id(parameter), start, min(rows, start + view.numel() // width))
+
+
+def whole(parameter: nn.Parameter) -> Piece:
+    """All of a parameter; a single number counts as one row."""
+    return Piece(id(parameter), 0, parameter.shape[0] if parameter.dim() else 1)
+
+
+def blocks_of(
+    name: str,
+    module: nn.Module,
+    parameter: Tensor,
+    sources: tuple[Piece, ...] = (),
+) -> list[Block]:
+    """The layers that one matrix of a module makes, by the matrix's full name."""
+    path, _, attribute = name.rpartition(".")
+    prefix = f"{path}." if path else ""
+    rows = parameter.shape[0]
+
+    def block(name: str, start: int, stop: int) -> Block:
+        own = (Piece(id(parameter), start, stop),) if isinstance(parameter, nn.Parameter) else ()
+        return Block(name, parameter, module, start, stop, sources or own)
+
+    if isinstance(module, nn.MultiheadAttention):
+        if attribute == "in_proj_weight":
+            third = rows // 3
+            return [
+                block(f"{prefix}{part}_proj", i * third, (i + 1) * third)
+                for i, part in enumerate("qkv")
+            ]
+        return [block(name.removesuffix("_weight"), 0, rows)]
+    return [block(layer_name(name), 0, rows)]
+
+
+def layer_name(name: str) -> str:
+    """The name of the layer that a weight of this full name makes: its module's, if it may be."""
+    return name.removesuffix(".weight")
+
+
+def _is_embedding(module: nn.Module) -> bool:
+    return isinstance(module, nn.Embedding | nn.EmbeddingBag)
 
 
 def _is_transpose(weight: Tensor, parameter: Tensor) -> bool:
     return (
         weight.dim() == parameter.dim() == 2
-        and weight is not parameter
         and weight.shape == parameter.shape[::-1]
         and weight.stride() == parameter.stride()[::-1]
+        and (weight.shape != parameter.shape or weight.stride() != parameter.stride())
     )
-
-
-def _row_range(weight: Tensor, parameter: Tensor) -> tuple[int, int]:
-    """First and past-the-last row of the parameter in the weight; (0, -1) if it is no such run."""
-    if weight.stride() != parameter.stride() or weight.shape[1:] != parameter.shape[1:]:
-        return 0, -1
-    offset = int(weight.storage_offset()) - int(parameter.storage_offset())
-    start, rest = divmod(offset, parameter.stride(0))
-    return (0, -1) if rest else (start, start + weight.shape[0])
-
-
-def _main_owner(
-    owners: list[tuple[str, nn.Parameter, nn.Module]],
-) -> tuple[str, nn.Parameter, nn.Module]:
-    """Of tied weights the first that is not an embedding: that is the linear map's name."""
-    return next((o for o in owners if not isinstance(o[2], nn.Embedding)), owners[0])
-
-
-def _blocks_of(name: str, parameter: nn.Parameter, module: nn.Module) -> list[Block]:
-    path, _, attribute = name.rpartition(".")
-    prefix = f"{path}." if path else ""
-    rows = parameter.shape[0]
-    if isinstance(module, nn.MultiheadAttention):
-        if attribute == "in_proj_weight":
-            third = rows // 3
-            return [
-                Block(f"{prefix}{part}_proj", parameter, module, i * third, (i + 1) * third)
-                for i, part in enumerate("qkv")
-            ]
-        return [Block(name.removesuffix("_weight"), parameter, module, 0, rows)]
-    layer = path if attribute == "weight" and path else name
-    return [Block(layer, parameter, module, 0, rows)]

@@ -88,26 +88,23 @@ def inspect(
 
 def _stats_report(file: Path) -> Report:
     from condcli import statsfile
-    from condcli.analysis.contents import ContentRow, contents
+    from condcli.analysis.contents import ContentRow, contents, skipped
     from condcli.output.report import Report
 
     stats = statsfile.read(file)
     with naming(file):
-        rows = contents(stats)
+        rows, left = contents(stats), skipped(stats)
     facts = {
         name.replace("_", " "): str(value)
         for name, value in asdict(stats.provenance).items()
         if value is not None
-    }
-    skipped = {
-        f"skipped {item.name}": f"{item.kind}: {item.reason}" for item in stats.skipped.values()
     }
     return Report(
         command="inspect",
         file=file,
         row_type=ContentRow,
         rows=rows,
-        facts=facts | skipped | {"integrity": "every checksum holds"},
+        facts=facts | left | {"integrity": "every checksum holds"},
     )
 
 

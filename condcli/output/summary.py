@@ -74,8 +74,8 @@ def _percent(share: float) -> str:
 
 
 def _skipped(stats: ProbeStats) -> str:
-    """How many weights were skipped, by reason."""
-    reasons = Counter(weight.reason for weight in stats.skipped.values())
+    """How many weights were skipped, by reason; vectors, which are none, are not told."""
+    reasons = Counter(item.reason for item in stats.skipped.values() if len(item.shape) > 1)
     return "; ".join(f"{count}: {reason}" for reason, count in reasons.most_common())
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from condcli.statsfile.schema import Array, Attribute
 
-__all__ = ["attribute", "attributes", "child_dataset", "child_group", "h5py", "plain_array"]
+__all__ = ["attribute", "attributes", "child_dataset", "child_group", "h5py", "plain_array", "text"]
 
 
 def child_group(group: Any, name: str) -> Any:
@@ -33,15 +33,32 @@ def child_dataset(group: Any, name: str) -> Any:
 
 
 def attributes(item: Any) -> dict[str, Attribute]:
-    """All attributes of a group or dataset as plain Python values."""
+    """All attributes of a group or dataset as plain Python values; without strings of any length.
+
+    Those lie in HDF5's global heap, which has no checksum: one flipped bit there, and HDF5 never
+    comes back. Strings of a fixed length lie with the attribute, under its checksum.
+    """
     names: list[bytes] = []
     h5py.h5a.iterate(item, names.append)
-    return {name.decode(): attribute(item, name) for name in names}
+    opened = ((name, h5py.h5a.open(item, name)) for name in names)
+    return {name.decode(): _value(found) for name, found in opened if found.dtype.kind != "O"}
 
 
 def attribute(item: Any, name: bytes) -> Any:
-    """One attribute of a group or dataset as a plain Python value."""
+    """One attribute of a group or dataset as a plain Python value; ValueError for other strings."""
     found = h5py.h5a.open(item, name)
+    if found.dtype.kind == "O":
+        raise ValueError(f"unexpected type of {name!r}")
+    return _value(found)
+
+
+def text(value: str) -> Any:
+    """A string as HDF5 stores it inside the attribute itself; the empty one as a NUL."""
+    encoded = value.encode()
+    return np.array(encoded, dtype=h5py.string_dtype("utf-8", max(1, len(encoded))))
+
+
+def _value(found: Any) -> Any:
     array = np.empty(found.shape, found.dtype)
     found.read(array)
     value = array.tolist()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Generic
 
 from condcli.errors import CondcliError, InputError
-from condcli.stats import ActivationStats, LayerStats, ProbeStats, Provenance, SkippedWeight
+from condcli.stats import ActivationStats, LayerStats, ProbeStats, Provenance, SkippedParameter
 from condcli.statsfile import schema
 from condcli.statsfile.hdf5 import (
     attribute,
@@ -45,7 +45,7 @@ def read(path: str | Path) -> ProbeStats:
             provenance=schema.record_from(Provenance, values, _no_array),
             layers=_Records(path, file, "layers", LayerStats, members),
             activations=_Records(path, file, "activations", ActivationStats, members),
-            skipped=_Records(path, file, "skipped", SkippedWeight, members),
+            skipped=_Records(path, file, "skipped", SkippedParameter, members),
         )
         if schema.digest_of_group(values, members.items()) != values[schema.DIGEST]:
             raise ValueError("checksum of the root")

@@ -15,14 +15,14 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from condcli.stats import ActivationStats, LayerStats, Provenance, SkippedWeight
+from condcli.stats import ActivationStats, LayerStats, Provenance, SkippedParameter
 
 FORMAT = "condcli-stats"
 VERSION = 1
 DIGEST = "blake2b"  # attribute of every dataset and group
 COMPLETE = "complete"  # root attribute, written last
 
-Record = TypeVar("Record", bound=LayerStats | ActivationStats | SkippedWeight | Provenance)
+Record = TypeVar("Record", bound=LayerStats | ActivationStats | SkippedParameter | Provenance)
 Attribute = str | int | float | bool | list[int]
 Array = npt.NDArray[Any]
 
@@ -85,7 +85,9 @@ def expected_shape(name: str, values: Mapping[str, Any]) -> tuple[int, ...] | No
     if which not in sizes:
         return None
     size = values[sizes[which]]
-    return (size,) if what == "mean" else _moment_shape(size, values["groups"])
+    if what == "mean" or (which == "input" and values["kind"] == "embedding"):
+        return (size,)
+    return _moment_shape(size, values["groups"])
 
 
 def digest_of_array(array: Array) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from condcli.errors import CannotFinishError
 from condcli.stats import ProbeStats
 from condcli.statsfile import schema
-from condcli.statsfile.hdf5 import h5py
+from condcli.statsfile.hdf5 import h5py, text
 from condcli.statsfile.names import encode
 from condcli.statsfile.reading import is_hdf5
 
@@ -114,7 +114,7 @@ def _image(stats: ProbeStats) -> BytesIO:
             group = file.create_group(section, track_order=True)
             members += _write_records(group, getattr(stats, section), stats.provenance.dtype)
         _set_attributes(file, attributes)
-        file.attrs[schema.DIGEST] = schema.digest_of_group(attributes, members)
+        file.attrs[schema.DIGEST] = text(schema.digest_of_group(attributes, members))
         file.attrs[schema.COMPLETE] = 1
     return image
 
@@ -128,7 +128,7 @@ def _write_records(section: Any, records: Mapping[str, Any], dtype: str) -> list
         arrays = {key: _stored(array, dtype) for key, array in schema.arrays_of(record).items()}
         digests = {key: schema.digest_of_array(array) for key, array in arrays.items()}
         for key, array in arrays.items():
-            group.create_dataset(key, data=array).attrs[schema.DIGEST] = digests[key]
+            group.create_dataset(key, data=array).attrs[schema.DIGEST] = text(digests[key])
         digest = schema.digest_of_group(attributes, digests.items())
         _set_attributes(group, attributes | {schema.DIGEST: digest})
         members.append((group.name, digest))
@@ -137,7 +137,10 @@ def _write_records(section: Any, records: Mapping[str, Any], dtype: str) -> list
 
 def _set_attributes(item: Any, attributes: Mapping[str, schema.Attribute]) -> None:
     for name, value in attributes.items():
-        item.attrs[name] = np.array(value, dtype="<i8") if isinstance(value, list) else value
+        if isinstance(value, list):
+            item.attrs[name] = np.array(value, dtype="<i8")
+        else:
+            item.attrs[name] = text(value) if isinstance(value, str) else value
 
 
 def _stored(array: schema.Array, dtype: str) -> schema.Array:

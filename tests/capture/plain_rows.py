@@ -4,6 +4,7 @@ The law that everything here obeys, tested for every kind in test_reference.py: 
 for each group g, ``rows(x)[g] @ W[g].T + bias[g] == rows(h)[g]``.
 
 - A linear layer's rows are all its leading dimensions, flattened.
+- An embedding's rows are its tokens, one-hot, in order; padding_idx is no token.
 - View `patches`: a convolution has one row for each output position, the patch of the padded
   input that the position sees, ordered channel first, kernel position last. A transposed
   convolution is the ordinary convolution of the zero-stuffed input with the flipped kernel:
@@ -22,13 +23,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-LINEAR_MAPS = (nn.Linear, _ConvNd)
+LINEAR_MAPS = (nn.Linear, nn.Embedding, _ConvNd)
 
 
 def input_rows(module: nn.Module, x: Tensor, h: Tensor, *, conv: str) -> Tensor:
     """The rows of x that ``module`` saw when it mapped x to h: (rows, d_in)."""
     if isinstance(module, nn.Linear):
         return x.reshape(-1, x.shape[-1])
+    if isinstance(module, nn.Embedding):
+        tokens = x.flatten()[_tokens(module, x)]
+        return torch.eye(module.num_embeddings, dtype=h.dtype)[tokens]
     if conv == "channels":
         return location_rows(x)
     assert isinstance(module, _ConvNd)
@@ -44,9 +48,16 @@ def input_rows(module: nn.Module, x: Tensor, h: Tensor, *, conv: str) -> Tensor:
     return torch.cat(rows)
 
 
-def output_rows(module: nn.Module, h: Tensor) -> Tensor:
-    """The rows of h, or of a gradient with respect to h: (rows, d_out)."""
+def output_rows(module: nn.Module, h: Tensor, x: Tensor) -> Tensor:
+    """The rows of h, or of a gradient with respect to h, for this input: (rows, d_out)."""
+    if isinstance(module, nn.Embedding):
+        return h.reshape(-1, h.shape[-1])[_tokens(module, x)]
     return h.reshape(-1, h.shape[-1]) if isinstance(module, nn.Linear) else location_rows(h)
+
+
+def _tokens(module: nn.Embedding, x: Tensor) -> Tensor:
+    """Which of the flattened inputs are tokens."""
+    return x.flatten() != (-1 if module.padding_idx is None else module.padding_idx)
 
 
 def location_rows(maps: Tensor) -> Tensor:
@@ -59,6 +70,8 @@ def weight_matrices(module: nn.Module, weight: Tensor) -> Tensor:
     """``weight``, shaped as the module's own, as one matrix a group: (G, d_out/G, d_in/G)."""
     if isinstance(module, nn.Linear):
         return weight[None]
+    if isinstance(module, nn.Embedding):
+        return weight.T[None]
     assert isinstance(module, _ConvNd)
     groups = module.groups
     if not isinstance(module, _ConvTransposeNd):

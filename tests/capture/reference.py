@@ -4,16 +4,18 @@ The conventions that decide every number:
 
 - The summed loss is loss terms × torch's mean loss. Cross-entropy: one term a labelled target
   (ignore_index -100 has none). mse and bce: one term an example, the mean over its outputs.
+- An embedding is the linear map of one-hot rows; its moment is given as the diagonal that it is.
 - h is a linear map's output, δ = ∂(summed loss)/∂h. Moments are means over rows, uncentred, with
   no column for the bias. Rows are those of plain_rows.py; all calls of a layer are pooled, and
-  layers that share a weight are one layer, named by the first owner; a model that is itself one
+  layers that share a weight are one layer, named by the first owner, but an embedding and a head
+  that share one are two; a model that is itself one
   linear map has the layer `weight`, its path being empty.
 - ∂L/∂W is the gradient of the mean loss: the summed loss over all batches / all loss terms.
 - g_n is the gradient of example n's own loss terms, scaled so that the mean of g_n is ∂L/∂W.
 - norm `batch`: BN layers use each batch's own statistics. Dropout is off in both norm modes.
 
-The model must be plain: built of nn.Linear, nn.Conv*d and nn.ConvTranspose*d modules only, no
-output changed in place. cases.py gives every other model a plain twin on the same weights.
+The model must be plain: built of nn.Linear, nn.Embedding, nn.Conv*d and nn.ConvTranspose*d modules
+only, no output changed in place. cases.py gives every other model a plain twin on the same weights.
 """
 
 from __future__ import annotations
@@ -161,11 +163,11 @@ def _add_batch(gathered: Gathered, model: nn.Module, batch: Batch, *, loss: str,
     names = _names_by_weight(model)
     ran: dict[str, Layer] = {}
     for (module, x, h), delta in zip(calls, deltas, strict=True):
-        layer = gathered.layers.setdefault(names[module.weight], Layer(module))
-        ran[names[module.weight]] = layer
+        name = names[_identity(module)]
+        layer = ran[name] = gathered.layers.setdefault(name, Layer(module))
         layer.calls += 1
         layer.x.append(input_rows(module, x, h, conv=conv))
-        layer.delta.append(output_rows(module, delta))
+        layer.delta.append(output_rows(module, delta, x))
     for layer in ran.values():
         layer.weight_grads.append(_weight_grad(losses.sum(), layer.module))
         layer.example_grads += [_weight_grad(own, layer.module).flatten() for own in losses]
@@ -193,12 +195,16 @@ def _recorded_calls(model: nn.Module) -> Iterator[list[tuple[nn.Module, Tensor, 
     assert unchanged, "an output was changed in place: the case wants a plain twin"
 
 
-def _names_by_weight(model: nn.Module) -> dict[Tensor, str]:
-    names: dict[Tensor, str] = {}
+def _names_by_weight(model: nn.Module) -> dict[tuple[Tensor, bool], str]:
+    names: dict[tuple[Tensor, bool], str] = {}
     for name, module in model.named_modules():
         if isinstance(module, LINEAR_MAPS):
-            names.setdefault(module.weight, name or "weight")
+            names.setdefault(_identity(module), name or "weight")
     return names
+
+
+def _identity(module: nn.Module) -> tuple[Tensor, bool]:
+    return module.weight, isinstance(module, nn.Embedding)
 
 
 def _weight_grad(loss: Tensor, module: nn.Module) -> Tensor:
@@ -223,8 +229,8 @@ def _moments(layer: Layer, gathered: Gathered) -> Moments:
         input_rows=len(x),
         calls=layer.calls,
         positions=len(delta) / terms,
-        bias=module.bias is not None,
-        input_moment=second_moment(split_groups(module, x)),
+        bias=getattr(module, "bias", None) is not None,
+        input_moment=_input_moment(module, x),
         input_mean=x.double().mean(0),
         grad_moment=second_moment(split_groups(module, delta)),
         grad_mean=delta.double().mean(0),
@@ -234,6 +240,14 @@ def _moments(layer: Layer, gathered: Gathered) -> Moments:
         weight_grad_norm=float(grad.norm()),
         weight_grad_moment_lambda_max=float(lambda_max),
     )
+
+
+def _input_moment(module: nn.Module, x: Tensor) -> Tensor:
+    moment = second_moment(split_groups(module, x))
+    if not isinstance(module, nn.Embedding):
+        return moment
+    assert torch.equal(moment, moment.diagonal().diag())
+    return moment.diagonal()
 
 
 def _total(matrices: Iterable[Tensor]) -> Tensor:

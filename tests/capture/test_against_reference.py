@@ -124,7 +124,8 @@ def truth_scale(truth: Moments, key: str) -> float | None:
     if key not in ("input_mean", "grad_mean"):
         return None
     moment: Tensor = getattr(truth, key.replace("mean", "moment"))
-    return float(moment.diagonal(dim1=-2, dim2=-1).sum().sqrt())
+    diagonal = moment if moment.dim() == 1 else moment.diagonal(dim1=-2, dim2=-1)
+    return float(diagonal.sum().sqrt())
 
 
 def relative_error(measured: Any, truth: Any, *, scale: float | None = None) -> float:

@@ -138,27 +138,28 @@ def test_a_network_that_overwrites_what_a_frozen_layer_read_is_refused() -> None
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
-def test_a_recurrent_layer_is_skipped_with_a_reason(kind: type[nn.Module]) -> None:
+def test_a_recurrent_layer_has_its_parameters_names(kind: type[nn.Module]) -> None:
     odd = kind(6, 4, batch_first=True)
     net = Net(lambda self, x: self.head(self.odd(x)[0][:, -1]), odd=odd, head=nn.Linear(4, 3))
     stats = stats_of(net, 4, 5, 6)
-    assert list(stats.layers) == ["head"]
-    assert {name.split(".")[0] for name in stats.skipped} == {"odd"}
-    assert all(skipped.reason for skipped in stats.skipped.values())
+    assert list(stats.layers) == ["odd.weight_ih_l0", "odd.weight_hh_l0", "head"]
+    assert not stats.skipped
 
 
 def test_matrix_weights_of_other_kinds_are_skipped_with_a_reason() -> None:
     net = Net(
-        lambda self, x: self.head(
-            self.bilinear(x, x) + self.embedding(x.sign().long().sum(1).remainder(3))
-        ),
+        lambda self, x: self.head(self.bilinear(x, x) + self.table[1]),
         bilinear=nn.Bilinear(6, 6, 4),
-        embedding=nn.Embedding(3, 4),
         head=nn.Linear(4, 3),
     )
+    net.table = nn.Parameter(torch.randn(3, 4))
     stats = stats_of(net, 4, 6)
     assert list(stats.layers) == ["head"]
-    assert {name.split(".")[0] for name in stats.skipped} == {"bilinear", "embedding"}
+    assert {name: (item.shape, item.parameters) for name, item in stats.skipped.items()} == {
+        "bilinear": ((4, 6, 6), 148),
+        "table": ((3, 4), 12),
+    }
+    assert "bilinear" in stats.skipped["bilinear"].reason
 
 
 def test_a_parametrised_layer_is_probed_or_skipped_but_not_lost() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from condcli.output import terminal
-from condcli.stats import ProbeStats, SkippedWeight
+from condcli.stats import ProbeStats, SkippedParameter
 from condcli.statsfile import write
 from tests.synthetic import activation, diagonal, layer, stats
 
@@ -49,7 +49,15 @@ def sample() -> ProbeStats:
             ),
             activation("soft", function="softplus", order=3),
         ),
-        skipped=(SkippedWeight(name="lstm.weight_hh", kind="lstm", reason="its kernel is fused"),),
+        skipped=(
+            SkippedParameter(
+                name="lstm.weight_hh",
+                kind="lstm",
+                shape=(4, 3),
+                parameters=12,
+                reason="its kernel is fused",
+            ),
+        ),
         dtype="float32",
         step=1200,
     )

@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 
 from condcli.output.summary import guessing, summary, summary_panel
-from condcli.stats import ProbeStats, SkippedWeight
+from condcli.stats import ProbeStats, SkippedParameter
 from tests.synthetic import provenance
 
 
 def stats(**changes: object) -> ProbeStats:
     skipped = {
-        name: SkippedWeight(name=name, kind="LSTM", reason="used by lstm") for name in ("a", "b")
+        name: SkippedParameter(
+            name=name, kind="LSTM", shape=(4, 3), parameters=12, reason="used by lstm"
+        )
+        for name in ("a", "b")
     }
     return ProbeStats(provenance=provenance(**changes), layers={}, skipped=skipped)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from condcli.errors import InputError
-from condcli.stats import ProbeStats, SkippedWeight
+from condcli.stats import ProbeStats, SkippedParameter
 from condcli.statsfile import read, schema, write
 from condcli.statsfile.hdf5 import child_dataset, child_group, plain_array
 from tests.statsfile.test_round_trip import same
@@ -22,7 +22,9 @@ def path(tmp_path: Path) -> Path:
     written = stats(
         layer(),
         activations=(activation(),),
-        skipped=(SkippedWeight(name="lstm", kind="lstm", reason="fused"),),
+        skipped=(
+            SkippedParameter(name="lstm", kind="lstm", shape=(4, 3), parameters=12, reason="fused"),
+        ),
     )
     write(written, tmp_path / "stats.h5")
     return tmp_path / "stats.h5"
@@ -40,14 +42,20 @@ def resign(file: Any) -> None:
     members = []
     for section in ("layers", "activations", "skipped"):
         for group in file[section].values():
-            datasets = [(key, group[key].attrs["blake2b"]) for key in group]
-            group.attrs["blake2b"] = schema.digest_of_group(_attributes(group), datasets)
-            members.append((group.name, group.attrs["blake2b"]))
-    file.attrs["blake2b"] = schema.digest_of_group(_attributes(file), members)
+            datasets = [(key, _plain(group[key].attrs["blake2b"])) for key in group]
+            digest = schema.digest_of_group(_attributes(group), datasets)
+            group.attrs["blake2b"] = np.bytes_(digest)
+            members.append((group.name, digest))
+    file.attrs["blake2b"] = np.bytes_(schema.digest_of_group(_attributes(file), members))
 
 
 def _attributes(item: Any) -> dict[str, Any]:
-    return {k: v.tolist() if hasattr(v, "tolist") else v for k, v in item.attrs.items()}
+    return {name: _plain(value) for name, value in item.attrs.items()}
+
+
+def _plain(value: Any) -> Any:
+    value = value.tolist() if hasattr(value, "tolist") else value
+    return value.decode() if isinstance(value, bytes) else value
 
 
 @pytest.mark.parametrize(
@@ -174,7 +182,11 @@ def _missing_attribute(file: Any) -> None:
 
 
 def _text_for_a_number(file: Any) -> None:
-    file["layers/fc"].attrs["rows"] = "many"
+    file["layers/fc"].attrs["rows"] = np.bytes_("many")
+
+
+def _text_of_any_length(file: Any) -> None:
+    file["layers/fc"].attrs["kind"] = "linear"  # in HDF5's global heap, which has no checksum
 
 
 def _wrong_shape(file: Any) -> None:
@@ -194,7 +206,7 @@ def _external_link(file: Any) -> None:
 
 
 def _dataset_for_a_group(file: Any) -> None:
-    file["layers"].create_dataset("other", data=np.zeros(3)).attrs["blake2b"] = "0"
+    file["layers"].create_dataset("other", data=np.zeros(3)).attrs["blake2b"] = np.bytes_("0")
 
 
 @pytest.mark.parametrize(
@@ -202,6 +214,7 @@ def _dataset_for_a_group(file: Any) -> None:
     [
         _missing_attribute,
         _text_for_a_number,
+        _text_of_any_length,
         _wrong_shape,
         _no_groups,
         _soft_link,
@@ -233,7 +246,9 @@ def test_signing_alone_changes_nothing(path: Path) -> None:
 def test_unknown_attributes_and_datasets_of_a_later_writer_are_ignored(path: Path) -> None:
     with h5py.File(path, "r+") as file:
         file["layers/fc"].attrs["later"] = 1
-        file["layers/fc"].create_dataset("later", data=np.zeros(2)).attrs["blake2b"] = "x"
+        file["layers/fc"].create_dataset("later", data=np.zeros(2)).attrs["blake2b"] = np.bytes_(
+            "x"
+        )
         resign(file)
     assert isinstance(read(path), ProbeStats)
     assert read(path).layers["fc"].rows == 1000

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from condcli.stats import SkippedWeight
+from condcli.stats import SkippedParameter
 from condcli.statsfile import read, reading, schema, write
 from condcli.statsfile.names import decode, encode
 from tests.synthetic import activation, diagonal, layer, stats
@@ -47,7 +47,11 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         grouped,
         unmeasured,
         activations=(activation(), activation("tanh", saturated_count=np.array([1, 2, 3, 4]))),
-        skipped=(SkippedWeight(name="lstm.weight", kind="lstm", reason="fused"),),
+        skipped=(
+            SkippedParameter(
+                name="lstm.weight", kind="lstm", shape=(4, 3), parameters=12, reason="fused"
+            ),
+        ),
         accuracy=None,
         step=12,
     )

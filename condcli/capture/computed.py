@@ -1,0 +1,111 @@
+"""Weights that the forward pass computes: weight normalisation, pruning masks, merged adapters.
+
+Such a weight is a tensor that no data went into. What it is computed from is known from
+``Origins``; its values are kept in a leaf tensor, and so is the sum of its gradients over all calls
+and batches: to the layer, that leaf is what a parameter is to other layers.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from condcli.capture.origins import Origin
+from condcli.capture.weights import Block, Piece, WeightIndex, blocks_of, piece_of, whole
+
+
+class ComputedWeights:
+    """The computed weights of a model, by what they are computed from and where."""
+
+    def __init__(self, model: nn.Module, weights: WeightIndex) -> None:
+        self._weights = weights
+        self._modules = dict(model.named_modules())
+        self._paths = {id(module): path for path, module in self._modules.items()}
+        self._blocks: dict[tuple[object, ...], list[Block]] = {}
+        self._live: dict[int, tuple[Tensor, list[Block]]] = {}  # those of the pass that runs
+        self._spread: dict[int, Tensor] = {}  # how far a weight's values differ between calls
+
+    def restart(self) -> None:
+        """A new forward pass begins."""
+        self._live.clear()
+
+    def blocks(self, tensor: Tensor) -> list[Block]:
+        """The blocks of the computed weight that ``tensor`` is, or is a view of, if it is known."""
+        found = self._live.get(id(tensor))
+        if found is None and tensor._base is not None:
+            found = self._live.get(id(tensor._base))
+        return [] if found is None else found[1]
+
+    def see_parametrized(self, parametrization: nn.Module, tensor: Tensor, origin: Origin) -> None:
+        """A registered parametrization, ``PATH.parametrizations.weight``, has made a weight."""
+        path, _, attribute = self._paths[id(parametrization)].rpartition(".")
+        owner = path.removesuffix("parametrizations").removesuffix(".")
+        self._see(tensor, f"{owner}.{attribute}".lstrip("."), self._modules[owner], origin)
+
+    def see_operand(self, operand: Tensor, origin: Origin, running: nn.Module) -> list[Block]:
+        """A linear map in the module that runs has used a weight computed from parameters."""
+        view = self._weights.parameter_of(operand)
+        if view is not None:
+            return self._see(operand, self._name_of_view(operand, view), running, origin)
+        return self._see(operand, self._name(operand, origin, running), running, origin)
+
+    def differ(self, block: Block) -> bool:
+        """Whether the values of a computed weight were not the same in all calls."""
+        spread = self._spread.get(id(block.parameter))
+        if spread is None:
+            return False
+        eps = torch.finfo(block.parameter.dtype).eps
+        return bool(spread > eps**0.5 * block.parameter.abs().max())
+
+    def _see(self, tensor: Tensor, name: str, module: nn.Module, origin: Origin) -> list[Block]:
+        key = (name, id(module), origin, tuple(tensor.shape), tensor.stride())
+        if key not in self._blocks:
+            leaf = tensor.detach().clone(memory_format=torch.preserve_format)
+            self._blocks[key] = blocks_of(name, module, leaf, self._pieces(tensor, origin))
+        blocks = self._blocks[key]
+        leaf = blocks[0].parameter
+        self._note_spread(leaf, tensor.detach())
+        self._live[id(tensor)] = (tensor, blocks)
+        if tensor.requires_grad:
+            tensor.register_hook(lambda grad: _accumulate(leaf, grad))
+        return blocks
+
+    def _note_spread(self, leaf: Tensor, values: Tensor) -> None:
+        spread = (values - leaf).abs().max() if values.numel() else values.new_zeros(())
+        before = self._spread.get(id(leaf))
+        self._spread[id(leaf)] = spread if before is None else torch.maximum(before, spread)
+
+    def _pieces(self, tensor: Tensor, origin: Origin) -> tuple[Piece, ...]:
+        parameter = self._weights.parameter_of(tensor)
+        if parameter is not None:
+            return (piece_of(tensor, parameter),)
+        return tuple(whole(self._weights.parameters[source]) for source in self._sources(origin))
+
+    def _sources(self, origin: Origin) -> list[int]:
+        """In the model's own order."""
+        return [parameter for parameter in self._weights.parameters if parameter in origin]
+
+    def _name(self, operand: Tensor, origin: Origin, running: nn.Module) -> str:
+        """A weight's name: the running module's attribute, that module, or the first source."""
+        path = self._paths.get(id(running), "")
+        for attribute, value in vars(running).items():
+            if value is operand or (value is not None and value is operand._base):
+                return f"{path}.{attribute}".lstrip(".")
+        sources = self._sources(origin)
+        if path and any(self._is_inside(source, path) for source in sources):
+            return f"{path}.weight"
+        return self._weights.owner(sources[0])[0]
+
+    def _is_inside(self, parameter: int, path: str) -> bool:
+        return self._weights.owner(parameter)[0].startswith(f"{path}.")
+
+    def _name_of_view(self, view: Tensor, parameter: nn.Parameter) -> str:
+        """The parameter's name; a matrix of a stack of matrices is known by its number."""
+        name = self._weights.owner(id(parameter))[0]
+        piece = piece_of(view, parameter)
+        one_of_many = parameter.dim() > 2 and piece.stop - piece.start == 1 < parameter.shape[0]
+        return f"{name}.{piece.start}" if one_of_many else name
+
+
+def _accumulate(leaf: Tensor, grad: Tensor) -> None:
+    leaf.grad = grad.detach().clone() if leaf.grad is None else leaf.grad + grad

@@ -1,0 +1,50 @@
+"""Padding tokens: which rows of a call are real."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Padding:
+    """The real tokens of a batch, (N, T) bool; a call's rows are tokens where their shape says so.
+
+    Rows of one example each (pooled), or of other positions (strided), are left as they are.
+    """
+
+    real: Tensor
+
+    def rows(
+        self, leading: Sequence[int], *, time_first: bool, example_first: bool = True
+    ) -> Tensor | None:
+        """Which of the rows with these leading axes are real, in their shape; None: no tokens.
+
+        The axes are (N, T, …), or (T, N, …) if ``time_first``; where both would fit,
+        ``example_first`` decides. One axis of N·T rows runs in the order (N, T), or in (T, N) if
+        ``time_first``.
+        """
+        examples, tokens = self.real.shape
+        leading = tuple(leading)
+        if leading[:2] == (tokens, examples) and (examples != tokens or not example_first):
+            time_first = True
+        real = self.real.t() if time_first else self.real
+        if leading[:2] != tuple(real.shape):
+            if leading[:1] != (examples * tokens,):
+                return None
+            real = real.flatten()
+        return real.reshape(*real.shape, *[1] * (len(leading) - real.dim())).expand(leading)
+
+
+def row_axes(shape: Sequence[int], unit_axis: int) -> tuple[int, ...]:
+    """The sizes of all axes but the units'."""
+    sizes = list(shape)
+    del sizes[unit_axis]
+    return tuple(sizes)
+
+
+def blank(tensor: Tensor, real: Tensor | None, unit_axis: int) -> Tensor:
+    """The tensor with zeros in the rows that are not real."""
+    return tensor if real is None else tensor.masked_fill(~real.unsqueeze(unit_axis), 0)

@@ -1,0 +1,151 @@
+"""What a capture comes to: finished layers, and every parameter that is in none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from torch import Tensor, nn
+
+from condcli.capture.layer import LayerCapture
+from condcli.capture.mode import Capture
+from condcli.capture.weights import Block, Piece, WeightIndex, whole
+from condcli.errors import InputError
+from condcli.stats import LayerStats, SkippedParameter
+
+LEFT_OUT = "left out by --layers or --exclude"
+
+
+def finished(
+    capture: Capture, *, examples: int, terms: int
+) -> tuple[dict[str, LayerStats], dict[str, SkippedParameter]]:
+    """The complete layers, and what was skipped; each number of the model's is in one of them.
+
+    Raises InputError naming the layer where a number that is not finite came up first.
+    """
+    missing = {
+        name: why for name, layer in capture.layers.items() if (why := _missing(capture, layer))
+    }
+    complete = [layer for name, layer in capture.layers.items() if name not in missing]
+    _require_finite(complete)
+    account = Account(capture.weights)
+    layers = {
+        layer.name: layer.stats(
+            examples=examples,
+            terms=terms,
+            parameters=account.claim(layer.pieces),
+            other_use=_other_use(capture, layer),
+        )
+        for layer in complete
+    }
+    reasons = dict.fromkeys(capture.unwanted, LEFT_OUT) | missing
+    return layers, _skipped(capture, account, reasons)
+
+
+class Account:
+    """Which of the model's numbers are spoken for."""
+
+    def __init__(self, weights: WeightIndex) -> None:
+        self._parameters = weights.parameters
+        self._free = {
+            key: np.ones(whole(parameter).stop, dtype=bool)
+            for key, parameter in weights.parameters.items()
+        }
+
+    def claim(self, pieces: Iterable[Piece]) -> int:
+        """Take pieces for one layer; how many of their numbers no other layer had."""
+        numbers = 0
+        for piece in pieces:
+            numbers += self.free(piece)
+            self._free[piece.parameter][piece.start : piece.stop] = False
+        return numbers
+
+    def free(self, piece: Piece) -> int:
+        """How many numbers of a piece no layer has."""
+        free = self._free[piece.parameter]
+        rows = int(np.count_nonzero(free[piece.start : piece.stop]))
+        return rows * self._parameters[piece.parameter].numel() // max(1, len(free))
+
+
+def _missing(capture: Capture, layer: LayerCapture) -> str:
+    if why := layer.missing():
+        return why
+    if capture.computed.differ(layer.use.block):
+        return "its weight is computed anew in each call, and not always with the same values"
+    return ""
+
+
+def _other_use(capture: Capture, layer: LayerCapture) -> str:
+    users = capture.users[layer.use.block.key]
+    return next((user for user in users if user != layer.name), "")
+
+
+def _require_finite(layers: Sequence[LayerCapture]) -> None:
+    """Raise InputError naming the layer where NaN or infinity came up first in the pass."""
+    checks: list[tuple[LayerCapture, str, Tensor]]
+    checks = [(layer, "weights", layer.use.block.parameter) for layer in layers]
+    checks += [(layer, "inputs", layer.inputs.second()) for layer in layers]
+    checks += [(layer, "gradients", layer.grads.second()) for layer in reversed(layers)]
+    for layer, what, tensor in checks:
+        if not tensor.isfinite().all():
+            raise InputError(
+                f"layer {layer.name}: its {what} are not finite",
+                "check the checkpoint and the scale of the input, or try --dtype float64",
+            )
+
+
+def _skipped(
+    capture: Capture, account: Account, reasons: Mapping[str, str]
+) -> dict[str, SkippedParameter]:
+    """Everything that no layer has: layers without statistics, other matrices, and vectors."""
+    found: dict[str, SkippedParameter] = {}
+    for name, reason in reasons.items():
+        block, pieces = capture.unwanted.get(name) or capture.layers[name].stake
+        found[name] = _of_block(name, block, account.claim(pieces), reason)
+    for key in capture.weights.parameters:
+        for block in capture.weights.blocks_of(key):
+            free = sum(map(account.free, block.pieces))
+            if free:
+                reason = _reason(capture, block, whole=free == block.numbers)
+                numbers = account.claim(block.pieces + _biases(block.module))
+                name = capture.weights.owner(key)[0] if block.name in found else block.name
+                found[name] = _of_block(name, block, numbers, reason)
+    for key, parameter in capture.weights.parameters.items():
+        if numbers := account.claim([whole(parameter)]):
+            name, module = capture.weights.owner(key)
+            found[name] = SkippedParameter(
+                name=name,
+                kind=type(module).__name__,
+                shape=tuple(parameter.shape),
+                parameters=numbers,
+                reason=f"a {'vector' if parameter.dim() else 'single number'}, not a linear map",
+            )
+    return found
+
+
+def _of_block(name: str, block: Block, parameters: int, reason: str) -> SkippedParameter:
+    return SkippedParameter(
+        name=name,
+        kind=type(block.module).__name__,
+        shape=(block.stop - block.start, *block.parameter.shape[1:]),
+        parameters=parameters,
+        reason=reason,
+    )
+
+
+def _biases(module: nn.Module) -> tuple[Piece, ...]:
+    """The biases of a module whose matrix is skipped: they count with it."""
+    return tuple(
+        whole(parameter)
+        for name, parameter in module.named_parameters(recurse=False)
+        if parameter.dim() == 1 and "bias" in name
+    )
+
+
+def _reason(capture: Capture, block: Block, *, whole: bool) -> str:
+    if not whole:
+        return "the rest of it did not run"
+    user = next(iter(capture.users.get(block.key, {})), None)
+    if user is None:
+        return "did not run"
+    return f"used by {user}, which is not captured as a linear map"

@@ -1,0 +1,44 @@
+"""What runs in place of some torch functions: the same values, without what disturbs a probe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+Function = Callable[..., Any]
+
+
+def _input(func: Function, *args: Any, **kwargs: Any) -> Any:
+    """Dropout is off even where the network itself asks for training=True."""
+    return args[0] if args else kwargs["input"]
+
+
+def _plain_embedding(
+    func: Function,
+    weight: Tensor,
+    indices: Tensor,
+    padding_idx: int = -1,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Any:
+    """∂L/∂W itself, dense: ``scale_grad_by_freq`` and ``sparse`` are an optimizer's concern."""
+    return func(weight, indices, padding_idx)
+
+
+def _renormalized_copy(func: Function, weight: Tensor, *args: Any) -> Any:
+    """``max_norm`` rescales rows in place: in a copy, which is taken back after the probe."""
+    weight.data = weight.data.clone()
+    return func(weight, *args)
+
+
+SUBSTITUTES: dict[str, Function] = {
+    **{
+        f"{dropout}{in_place}": _input
+        for dropout in ("dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout")
+        for in_place in ("", "_")
+    },
+    "embedding": _plain_embedding,
+    "embedding_renorm_": _renormalized_copy,
+}
