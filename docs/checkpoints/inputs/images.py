@@ -9,13 +9,13 @@ Batches = list[tuple[Tensor, Tensor]]
 
 
 def photographs() -> Batches:
-    """32 pieces of 192 pixels from two photographs, (16, 3, 192, 192) a batch, and their classes."""
+    """32 pieces of two photographs, (16, 3, 192, 192) a batch, and their classes."""
     x, y = pieces(size=192, step=64, each=16)
     return batches((x - 127) / 128, torch.tensor([PALACE, DAISY])[y], 16)
 
 
 def embedded() -> Batches:
-    """24 pieces of 96 pixels, (12, 3, 96, 96) a batch, to be embedded at the photograph's corner."""
+    """24 pieces, (12, 3, 96, 96) a batch, to be embedded at the corner of their photograph."""
     x, y = pieces(size=96, step=80, each=12)
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     x = (x / 255 - mean[:, None, None]) / std[:, None, None]
@@ -23,7 +23,7 @@ def embedded() -> Batches:
 
 
 def windows() -> Batches:
-    """128 windows of 48 pixels, (64, 3, 48, 48) a batch; there is a face in none of them, class 0."""
+    """128 windows, (64, 3, 48, 48) a batch; there is a face in none of them, class 0."""
     x, _ = pieces(size=48, step=24, each=64)
     return batches((x - 127.5) / 128, torch.zeros(128, dtype=torch.int64), 64)
 

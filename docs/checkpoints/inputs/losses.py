@@ -30,8 +30,3 @@ def pinball(quantiles: Tensor, values: Tensor) -> Tensor:
     share = torch.arange(1, 10, dtype=quantiles.dtype) / 10
     short = values.to(quantiles.dtype)[..., None] - quantiles
     return torch.maximum(share * short, (share - 1) * short).mean((1, 2))
-
-
-def contrast(likeness: Tensor, place: Tensor) -> Tensor:
-    """Cross entropy of which second sentence (N, N) belongs to each first one."""
-    return F.cross_entropy(likeness, place, reduction="none")

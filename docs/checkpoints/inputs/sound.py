@@ -22,8 +22,8 @@ def notes() -> Batches:
 def transforms() -> Batches:
     """256 frames of a constant-Q transform of notes, (64, 1, 251) a batch: log energies, pitches.
 
-    Three bins a semitone from 27.5 Hz on; the network crops 16 of them, and answers in the bins
-    of its own scale, from which its pitch differs by a constant.
+    Three bins a semitone from 27.5 Hz on. The network answers on a scale of its own, which is as
+    fine and begins 82 bins lower.
     """
     draw = torch.Generator().manual_seed(1)
     pitch = 60 + (120 * torch.rand(256, 1, 1, generator=draw)).round()
@@ -31,7 +31,7 @@ def transforms() -> Batches:
     centre = pitch + 36 * torch.log2(partial)
     peaks = torch.exp(-((torch.arange(251) - centre) ** 2) / 4) / partial**2
     floor = 1e-4 * torch.rand(256, 251, generator=draw) + 1e-5
-    return batches((peaks.sum(1) + floor).log()[:, None], pitch.flatten().long(), 64)
+    return batches((peaks.sum(1) + floor).log()[:, None], pitch.flatten().long() + 82, 64)
 
 
 def speech_and_noise() -> Batches:
@@ -87,7 +87,7 @@ def music() -> Batches:
 
 
 def series() -> Batches:
-    """Eight series, (4, 2048) a batch, of a season or two, a trend and noise; then 48 more values."""
+    """Eight series, (4, 2048) a batch, of seasons, a trend and noise; then 48 more values."""
     draw = torch.Generator().manual_seed(6)
     time = torch.arange(2048 + 48)
     period = torch.tensor([12.0, 24, 48, 7])[torch.randint(4, (8, 2), generator=draw)]
@@ -137,7 +137,12 @@ def harmonics(pitch: Tensor, samples: int, draw: torch.Generator) -> Tensor:
 def mel(sound: Tensor, *, bands: int, window: int) -> Tensor:
     """The energies (N, frames, bands) of 10 ms frames in triangles equally wide in mel."""
     waves = torch.stft(
-        sound, window, 160, window=torch.hann_window(window), pad_mode="constant", return_complex=True
+        sound,
+        window,
+        160,
+        window=torch.hann_window(window),
+        pad_mode="constant",
+        return_complex=True,
     )
     edges = 700 * (10 ** (torch.linspace(0, 2840, bands + 2) / 2595) - 1)
     frequency = torch.linspace(0, RATE / 2, window // 2 + 1)

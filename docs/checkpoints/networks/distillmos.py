@@ -1,5 +1,7 @@
 """DistillMOS: how good does speech sound? Convolutions over a spectrogram, then a transformer."""
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,7 +26,7 @@ class Convolutions(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.cnn = nn.Sequential()
-        for number, (d_in, d_out) in enumerate(zip(CHANNELS, CHANNELS[1:], strict=False)):
+        for number, (d_in, d_out) in enumerate(pairwise(CHANNELS)):
             stride = (1 if number == 0 else 2, 2 if number == 5 else 1)
             conv = nn.Conv2d(d_in, d_out, 3, stride=stride, padding=(0, 1))
             self.cnn += nn.Sequential(conv, nn.LeakyReLU(0.1))

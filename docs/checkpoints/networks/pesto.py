@@ -1,5 +1,7 @@
 """PESTO: pitch from one frame of a constant-Q transform, with a Toeplitz last layer."""
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -31,7 +33,7 @@ class Encoder(nn.Module):
             for _ in range(2)
         )
         self.conv_layers = nn.Sequential()
-        for d_in, d_out in zip(CHANNELS, CHANNELS[1:], strict=False):
+        for d_in, d_out in pairwise(CHANNELS):
             self.conv_layers += nn.Sequential(
                 nn.Conv1d(d_in, d_out, 1), nn.LeakyReLU(0.3), nn.Dropout(0.2)
             )
