@@ -338,7 +338,7 @@ class Settings:
         (argparse.Namespace(lr=0.1), "argparse.Namespace"),
         (Settings(), f"{__name__}.Settings"),
         (AttributeDict(lr=0.1), f"{__name__}.AttributeDict"),
-        (defaultdict(list, a=[1]), "builtins.list, collections.defaultdict"),
+        (defaultdict(list, a=[1]), "collections.defaultdict, builtins.list"),
         (np.float64(3), "numpy._core.multiarray.scalar, numpy.dtype"),
         (torch.optim.swa_utils.SWALR, "torch.optim.swa_utils.SWALR"),
         (torch.optim.lr_scheduler.StepLR, "torch.optim.lr_scheduler.StepLR"),

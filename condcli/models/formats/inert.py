@@ -23,7 +23,9 @@ PLAIN_DATA = {
     "builtins.bool", "builtins.dict", "builtins.float", "builtins.frozenset", "builtins.int",
     "builtins.list", "builtins.object", "builtins.str", "builtins.tuple", "typing.Any",
 }  # fmt: skip
-PLAIN_MODULES = {"collections", "datetime", "decimal", "fractions", "pathlib._local", "uuid"}
+PLAIN_MODULES = {
+    "collections", "datetime", "decimal", "fractions", "pathlib._local", "typing", "uuid"
+}  # fmt: skip
 # What torch's unpickler knows itself: it goes before the placeholders.
 KNOWN = re.compile(
     r"torch\.(\w+|_utils\.\w+|_tensor\.\w+|storage\.\w+|cuda\.\w+|nn\.parameter\.Parameter"

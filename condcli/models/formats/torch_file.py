@@ -44,7 +44,7 @@ def load_torch_file(
         raise unreadable(path, error) from None
     data = _without_code(path, names, mmap=mmap)
     if data is not None and enough(data):
-        return Loaded(data=data, unread=tuple(sorted(names)))
+        return Loaded(data=data, unread=tuple(sorted(names, key=_telling_first)))
     refused = _in_brackets(names)
     if not trust:
         raise UnsafeError(
@@ -118,6 +118,11 @@ def _names(path: Path) -> set[str]:
         return pickled_names(path)
     except Exception:  # the guard has refused the file already; this only says why
         return set()
+
+
+def _telling_first(name: str) -> tuple[bool, str]:
+    """A settings class tells more than the lists and dicts in it."""
+    return name.startswith("builtins."), name
 
 
 def _in_brackets(names: Iterable[str]) -> str:
