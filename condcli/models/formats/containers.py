@@ -79,7 +79,7 @@ def _torchscript(path: Path, trust: bool, enough: Callable[[object], bool]) -> C
 
 def _exported_program(path: Path, trust: bool, enough: Callable[[object], bool]) -> Content:
     module = read_exported_program(path, trust=trust)
-    notes = ("its program was loaded (--trust)",)
+    notes = ("its program was loaded (--trust), and normalises as it was exported",)
     return Content(data=module, format="torch.export", files=(path,), notes=notes)
 
 
