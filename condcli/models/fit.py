@@ -67,8 +67,8 @@ def mismatches(given: Mapping[str, Tensor], module: nn.Module) -> Mapping[str, S
 def left_out(names: Iterable[str]) -> str:
     """A note on tensors of the checkpoint that are not the network's."""
     shown = sorted(names)
-    more = ", …" if len(shown) > SHOWN else ""
-    return f"left out {len(shown)} tensors beside it ({', '.join(shown[:SHOWN])}{more})"
+    more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
+    return f"left out beside it: {', '.join(shown[:SHOWN])}{more}"
 
 
 def _exact(

@@ -126,7 +126,7 @@ def test_a_student_beside_its_teacher_is_asked_for(tmp_path, net, data, expected
 
 def test_what_is_left_out_is_told(tmp_path, net):
     notes = load(saving.lightning(tmp_path, net)).notes
-    assert "the network is the part net; left out 1 tensors beside it (criterion.weight)" in notes
+    assert "the network is the part net; left out beside it: criterion.weight" in notes
     assert any(note.startswith("pickled code left unread: argparse.Namespace") for note in notes)
 
 

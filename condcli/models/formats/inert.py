@@ -21,7 +21,7 @@ PLAIN_DATA = {
     "argparse.Namespace", "functools.partial", "pathlib.PosixPath", "pathlib.PurePosixPath",
     "pathlib.PureWindowsPath", "pathlib.WindowsPath", "random.Random", "types.SimpleNamespace",
     "builtins.bool", "builtins.dict", "builtins.float", "builtins.frozenset", "builtins.int",
-    "builtins.list", "builtins.object", "builtins.str", "builtins.tuple", "typing.Any",
+    "builtins.list", "builtins.object", "builtins.str", "builtins.tuple",
 }  # fmt: skip
 PLAIN_MODULES = {
     "collections", "datetime", "decimal", "fractions", "pathlib._local", "typing", "uuid"
