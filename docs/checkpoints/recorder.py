@@ -28,7 +28,7 @@ class Sums:
 
     @property
     def input_moment(self) -> Tensor:
-        return torch.as_tensor(self.inputs) / self.input_rows
+        return torch.as_tensor(self.inputs).double() / self.input_rows
 
     @property
     def grad_moment(self) -> Tensor:
@@ -56,13 +56,17 @@ class Call:
     zero: Tensor  # was added to the output: its gradient is δ
     groups: int
     channels: int  # the axis of the features
+    real: Tensor | None = None  # which rows count, of a call with the features last
 
 
 class Recorder:
-    """Adds up the inputs' rows as they come, and keeps the calls for the gradients."""
+    """Adds up the inputs' rows as they come, and keeps the calls for the gradients.
 
-    def __init__(self, network: nn.Module, sums: dict[str, Sums]) -> None:
-        self.network, self.sums = network, sums
+    Tokens that are not ``real``, (N, T), are no rows; nor are an embedding's padding tokens.
+    """
+
+    def __init__(self, network: nn.Module, sums: dict[str, Sums], real: Tensor | None) -> None:
+        self.network, self.sums, self.real = network, sums, real
         self.calls: list[Call] = []
         self.names = {id(tensor): name for name, tensor in network.named_parameters()}
 
@@ -72,7 +76,7 @@ class Recorder:
         with (
             replaced(F, ["linear"], self._linear),
             replaced(F, CONVOLUTIONS, lambda original: self._convolution(original, 4)),
-            replaced(F, TRANSPOSED, lambda original: self._convolution(original, 5)),
+            replaced(F, TRANSPOSED, lambda original: self._convolution(original, 4)),
             replaced(F, ["embedding"], self._lookup),
             replaced(torch, ["matmul"], self._product),
         ):
@@ -110,9 +114,12 @@ class Recorder:
             h, name = original(tokens, weight, *args, **kwargs), self._name_of(weight)
             if name is None:
                 return h
-            counts = torch.bincount(tokens.flatten(), minlength=len(weight))
-            self._add(name + LOOKUP, tokens.numel(), counts)
-            return self._with_zero(Call(name + LOOKUP, torch.zeros_like(h), 1, -1), h)
+            padding = args[0] if args else kwargs.get("padding_idx")
+            looked_up = torch.ones_like(tokens) if padding is None else tokens != padding
+            real = looked_up.bool() & self._real_rows(tokens.shape)
+            counts = torch.bincount(tokens[real], minlength=len(weight))
+            self._add(name + LOOKUP, int(real.sum()), counts)
+            return self._with_zero(Call(name + LOOKUP, torch.zeros_like(h), 1, -1, real), h)
 
         return run
 
@@ -120,9 +127,16 @@ class Recorder:
         name = self._name_of(weight)
         if name is None:
             return h
-        rows = split(x.detach(), channels, groups)
+        real = self._real_rows(x.shape[:-1]) if channels == -1 else None
+        rows = split(x.detach(), channels, groups, real)
         self._add(name, rows.shape[1], rows.mT @ rows)
-        return self._with_zero(Call(name, torch.zeros_like(h), groups, channels), h)
+        return self._with_zero(Call(name, torch.zeros_like(h), groups, channels, real), h)
+
+    def _real_rows(self, shape: tuple[int, ...]) -> Tensor:
+        """Which rows with these leading axes are real: all, where they are not the tokens'."""
+        if self.real is None or self.real.shape != shape:
+            return torch.ones(shape, dtype=torch.bool)
+        return self.real
 
     def _add(self, name: str, rows: int, inputs: Tensor) -> None:
         own = self.sums.setdefault(name, Sums())
@@ -156,10 +170,10 @@ def replaced(place: Any, names: Iterable[str], change: Callable[[Function], Any]
             setattr(place, name, original)
 
 
-def split(x: Tensor, channels: int, groups: int) -> Tensor:
-    """The rows of a tensor in float64, (groups, rows, features of one)."""
-    x = x[None] if x.dim() == 1 else x
-    rows = x.movedim(channels, -1).flatten(0, -2).double()
+def split(x: Tensor, channels: int, groups: int, real: Tensor | None) -> Tensor:
+    """The rows of a tensor in float64, (groups, rows, features of one); of ``real`` rows only."""
+    rows = x.movedim(channels, -1) if real is None else x[real]
+    rows = rows.reshape(-1, rows.shape[-1]).double()
     return rows.unflatten(1, (groups, -1)).transpose(0, 1)
 
 

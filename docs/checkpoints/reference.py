@@ -43,7 +43,7 @@ def measure(
             module.train(not running)
     sums: dict[str, Sums] = {}
     for inputs, targets in batches:
-        recorder = Recorder(network, sums)
+        recorder = Recorder(network, sums, real_tokens(inputs))
         with recorder.recording(), floats_are(dtype if stubborn else None):
             output = called(network, inputs, dtype)
         add_gradients(recorder, loss(output, targets))
@@ -56,9 +56,16 @@ def add_gradients(recorder: Recorder, loss: Tensor) -> None:
     deltas = torch.autograd.grad(loss, zeros, allow_unused=True)
     for call, delta in zip(recorder.calls, deltas, strict=True):
         if delta is not None:
-            own, rows = recorder.sums[call.name], split(delta, call.channels, call.groups)
+            own = recorder.sums[call.name]
+            rows = split(delta, call.channels, call.groups, call.real)
             own.rows += rows.shape[1]
             own.grads = own.grads + rows.mT @ rows
+
+
+def real_tokens(inputs: Any) -> Tensor | None:
+    """Which tokens (N, T) an attention mask keeps, where there is one."""
+    mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
+    return None if mask is None else mask.bool()
 
 
 def summed_loss(name: str) -> Loss:
