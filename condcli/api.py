@@ -167,7 +167,7 @@ def _provenance(
         torch_version=torch.__version__,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         model_source=subject.source,
-        model_sha256=subject.sha256,
+        model_sha256=subject.sha256(),
         arch=subject.arch,
         parameters=sum(parameter.numel() for parameter in subject.module.parameters()),
         data_source=f"{probe_set.source} {probe_set.split}".strip(),

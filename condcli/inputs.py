@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +31,7 @@ class Subject:
     module: nn.Module
     arch: str
     source: str
-    sha256: str
+    sha256: Callable[[], str]  # called late: a checkpoint's is computed beside the probe
     checkpoint: Checkpoint | None = None
 
 
@@ -40,12 +40,14 @@ def subject_of(model: nn.Module | Model | str | Path) -> Subject:
     from torch import nn
 
     if isinstance(model, nn.Module):
-        return Subject(model, type(model).__name__, "memory", _digest(model))
+        return Subject(model, type(model).__name__, "memory", lambda: _digest(model))
     from condcli.models import load
 
     loaded = load(Path(model)) if isinstance(model, str | Path) else model
     checkpoint = loaded.checkpoint
-    return Subject(loaded.module, loaded.arch, str(checkpoint.path), checkpoint.sha256, checkpoint)
+    return Subject(
+        loaded.module, loaded.arch, str(checkpoint.path), lambda: checkpoint.sha256, checkpoint
+    )
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from condcli.batch import Batch, Tensors, examples_in
 from condcli.capture.calling import call
@@ -15,10 +15,11 @@ from condcli.capture.losses import Evaluation, Loss
 from condcli.capture.memory import peak_memory
 from condcli.capture.mode import Capture
 from condcli.capture.options import Options
+from condcli.capture.padding import real_tokens
 from condcli.capture.rehearsal import network_errors, on_device
 from condcli.capture.results import finished
 from condcli.capture.totals import Totals
-from condcli.capture.undisturbed import undisturbed
+from condcli.capture.undisturbed import attributes_kept, undisturbed
 from condcli.errors import InputError
 from condcli.stats import ActivationStats, LayerStats, SkippedParameter
 
@@ -61,8 +62,11 @@ def measure(
         for x, y in batches:
             totals.see_data(x, y)
             start = time.perf_counter()
-            x = on_device(x, device, dtype)
-            totals.see_result(_one_pass(capture, model, x, y, loss, source))
+            real = real_tokens(x)
+            with attributes_kept(model):
+                x = on_device(x, device, dtype)
+                real = None if real is None else real.to(device)
+                totals.see_result(_one_pass(capture, model, x, y, real, loss, source))
             totals.seconds += time.perf_counter() - start
             progress(totals.examples)
         if not totals.examples:
@@ -85,9 +89,15 @@ def measure(
 
 
 def _one_pass(
-    capture: Capture, model: nn.Module, x: Tensors, y: Tensors, loss: Loss, source: str
+    capture: Capture,
+    model: nn.Module,
+    x: Tensors,
+    y: Tensors,
+    real: Tensor | None,
+    loss: Loss,
+    source: str,
 ) -> Evaluation:
-    with network_errors(x, source), capture.forward_pass(examples_in(y)):
+    with network_errors(x, source), capture.forward_pass(examples_in(y), real):
         output = call(model, x)
     result = loss.of(output, y, source)
     if result.loss.requires_grad:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
+
+from condcli.batch import Tensors
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,14 @@ class Padding:
                 return None
             real = real.flatten()
         return real.reshape(*real.shape, *[1] * (len(leading) - real.dim())).expand(leading)
+
+
+def real_tokens(inputs: Tensors) -> Tensor | None:
+    """The tokens that are no padding, (N, T) bool; None where all are, or the data do not say."""
+    mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
+    if mask is None or mask.dim() != 2 or bool(mask.all()):
+        return None
+    return mask.bool()
 
 
 def row_axes(shape: Sequence[int], unit_axis: int) -> tuple[int, ...]:

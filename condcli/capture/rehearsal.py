@@ -22,7 +22,12 @@ from condcli.errors import InputError, UsageError
 from condcli.user_code import foreign_code, one_line
 
 # What torch says, and what to do about it where that is known.
-REMEDIES = {"more than 1 value per channel": "pass more --samples or --norm running"}
+REMEDIES = {
+    "more than 1 value per channel": "pass more --samples or --norm running",
+    "'indices' to have": "the network takes tokens: give it integers, or text:FILE",
+    "Float and Double": "the network makes float32 tensors of its own: leave out --dtype float64",
+    "AttributeError": "correct the network's code, or take the version that the weights are of",
+}
 
 
 @dataclass(frozen=True)

@@ -209,3 +209,30 @@ def test_the_comparison_of_states_notices_a_change(
     spoil(model, data)
     after = state(model, data)
     assert key in [name for name in before if not same(after[name], before[name])]
+
+
+class KeepsState(nn.Module):
+    """Remembers its last output, graph and all, as many recurrent networks do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(4, 3)
+        self.state: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layer(x)
+        self.state = out if self.state is None else out + self.state
+        return self.state
+
+
+def test_a_state_that_a_network_keeps_starts_anew_in_each_batch() -> None:
+    x, y = torch.randn(8, 4), torch.arange(8) % 3
+    model = KeepsState()
+    split = probe(model, [(x[:4], y[:4]), (x[4:], y[4:])], dtype="float64")
+    assert model.state is None
+    whole = probe(model.layer, [(x, y)], dtype="float64")
+    assert split.provenance.loss == pytest.approx(whole.provenance.loss, rel=1e-12)
+    np.testing.assert_allclose(
+        split.layers["layer"].grad_moment, whole.layers["weight"].grad_moment, rtol=1e-12
+    )
