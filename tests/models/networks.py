@@ -84,6 +84,10 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
         parametrizations.weight_norm(nn.Linear(3, 4), dim=1),
         parametrizations.weight_norm(nn.Linear(4, 4), dim=None),
     ),
+    "hooked weight norm": lambda: nn.Sequential(
+        nn.utils.weight_norm(nn.Conv1d(2, 3, 5)),
+        nn.utils.weight_norm(nn.Linear(3, 4), dim=None),
+    ),
     "spectral norm": lambda: nn.Sequential(
         parametrizations.spectral_norm(nn.Conv2d(2, 3, 5)),
         parametrizations.spectral_norm(nn.ConvTranspose2d(3, 5, 2)),

@@ -11,11 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from condcli.errors import InputError
+from condcli.models.checkpoint import read_checkpoint
 from condcli.models.guesses import Spec
 from condcli.models.scaffolding.scaffold import Scaffold, scaffold
 from condcli.models.shapes import built_weightless
 from condcli.user_code import load_function
 from tests.models.networks import LAYERS, VISION, state_of
+
+SAMPLES = Path(__file__).parents[2] / "sample_checkpoints"
 
 
 def written(state: dict[str, Tensor], file: Path) -> Scaffold:
@@ -28,6 +31,7 @@ def written(state: dict[str, Tensor], file: Path) -> Scaffold:
     return made
 
 
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated:FutureWarning")
 @pytest.mark.parametrize("name", [*VISION, *LAYERS])
 def test_the_checkpoint_loads_strictly(name: str, tmp_path: Path) -> None:
     state = state_of(name)
@@ -43,6 +47,14 @@ def test_the_checkpoint_loads_strictly(name: str, tmp_path: Path) -> None:
             torch.testing.assert_close(tensor, state[key])
 
 
+@pytest.mark.parametrize("name", ["mlp20_bn", "resnet110_lastbn"])
+def test_a_sample_loads_strictly(name: str, tmp_path: Path) -> None:
+    state = dict(read_checkpoint(SAMPLES / f"{name}.pt").state_dict or {})
+    assert written(state, tmp_path / "model.py").unfinished == ()
+    load_function(f"{tmp_path / 'model.py'}:build")().load_state_dict(state, strict=True)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated:FutureWarning")
 def test_a_formatter_and_a_linter_find_nothing_to_change(tmp_path: Path) -> None:
     for number, name in enumerate([*VISION, *LAYERS]):
         written(state_of(name), tmp_path / f"model{number}.py")

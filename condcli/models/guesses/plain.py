@@ -98,9 +98,13 @@ def layer_norm(shapes: Shapes, flow: Flow) -> Layer | None:
         built = call("nn.GroupNorm", ("num_groups", "1"), ("num_channels", size))
         guess = "or LayerNorm; how many groups"
         return _norm(f"norm {size}, group or layer", built, size, guess, dims=flow.dims)
-    return _norm(
-        f"layer norm {size}", call("nn.LayerNorm", ("normalized_shape", size)), size, "or GroupNorm"
-    )
+    return vector_norm(size)
+
+
+def vector_norm(size: int) -> Layer:
+    """The usual norm of vectors; GroupNorm has the same tensors."""
+    built = call("nn.LayerNorm", ("normalized_shape", size))
+    return _norm(f"layer norm {size}", built, size, "or GroupNorm")
 
 
 def _weight(shapes: Shapes) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-DEEPEST = 64  # parts of a name; a hostile one may have any number
+DEEPEST = 24  # parts of a name; a hostile one may have any number
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,12 +29,13 @@ class Family:
 def families(root: Part) -> dict[Hashable, Family]:
     """The classes that are needed, by `skeleton`, each after those that it uses."""
     found: dict[Hashable, Family] = {}
+    taken = set(TAKEN)
     for block in _blocks(root):
         key = skeleton(block)
         if key not in found:
-            taken = {each.name for each in found.values()} | TAKEN
             name = _free_name(_class_name(block.path), taken) if block.path else ROOT
             found[key] = Family(block, name, [])
+            taken.add(name)
         found[key].sizes.append([size for _, size in numbers(block)])
         found[key].count += 1
     for family in found.values():
@@ -110,10 +111,11 @@ def _class_name(path: tuple[str, ...]) -> str:
     if not named:
         return "Block"
     camel = "".join(word[:1].upper() + word[1:] for word in named[-1].split("_"))
-    if not words[-1]:
+    is_numbered = not words[-1]
+    if is_numbered:
         camel = camel.removesuffix("s")
-    is_short = len(camel) == 1 or not words[-1]
-    return f"{camel}Block" if is_short or camel in KEYWORDS else camel
+    is_unclear = len(camel) == 1 or is_numbered or camel in KEYWORDS
+    return f"{camel.removesuffix('Block')}Block" if is_unclear else camel
 
 
 def _free_name(name: str, taken: set[str]) -> str:

@@ -93,9 +93,9 @@ def _check_names(root: Node) -> None:
             is_buffer = name in node.tensors and name in all_names
             is_both = name in node.tensors and name in node.children
             if not name or "." in name or is_taken or is_buffer or is_both:
-                full = ".".join((*node.path, name))
                 raise InputError(
-                    f"the tensor {full!r} cannot be in a torch module", "rename it, then save again"
+                    f"the name {'.'.join((*node.path, name))!r} cannot be in a torch module",
+                    "rename the tensor, then save again",
                 )
 
 
