@@ -122,7 +122,7 @@ def test_a_nan_exits_3_and_names_file_and_layer(file: Path, capsys: Any) -> None
         (OSError(errno.ENOSPC, "No space left on device", "x.h5"), 5, "x.h5: No space left on"),
         (RuntimeError("odd\ntext"), 70, "a bug in condcli (RuntimeError: odd text); run condcli"),
         (OSError("no errno"), 70, "a bug in condcli (OSError: no errno)"),
-        (SystemExit(0), 70, "a bug in condcli (SystemExit: 0)"),
+        (SystemExit(3), 70, "a bug in condcli (SystemExit: 3)"),
     ],
 )
 def test_each_kind_of_error_has_its_exit_code(
