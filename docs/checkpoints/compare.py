@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -154,7 +155,7 @@ def named(spec: str) -> Callable[..., Any]:
     """The function of FILE.py:function or package.module:function, under the current folder."""
     place, _, name = spec.partition(":")
     if not place.endswith(".py"):
-        return getattr(importlib.import_module(place), name)  # type: ignore[no-any-return]
+        return attrgetter(name)(importlib.import_module(place))  # type: ignore[no-any-return]
     found = importlib.util.spec_from_file_location(f"reference_{Path(place).stem}", place)
     assert found
     assert found.loader

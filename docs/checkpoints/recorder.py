@@ -174,7 +174,8 @@ def split(x: Tensor, channels: int, groups: int, real: Tensor | None) -> Tensor:
     """The rows of a tensor in float64, (groups, rows, features of one); of ``real`` rows only."""
     rows = x.movedim(channels, -1) if real is None else x[real]
     rows = rows.reshape(-1, rows.shape[-1]).double()
-    return rows.unflatten(1, (groups, -1)).transpose(0, 1)
+    apart: Tensor = rows.unflatten(1, (groups, -1)).transpose(0, 1)
+    return apart
 
 
 def relative(found: Tensor, exact: Tensor) -> float:

@@ -72,7 +72,7 @@ def summed_loss(name: str) -> Loss:
     """condcli's losses by name, as docs/numbers.md defines them; `auto` goes by the targets."""
 
     def of(output: Any, target: Tensor) -> Tensor:
-        scores = output if isinstance(output, Tensor) else output.logits
+        scores: Tensor = output if isinstance(output, Tensor) else output.logits
         chosen = name
         if name == "auto":
             chosen = "mse" if target.is_floating_point() else "cross-entropy"
@@ -80,8 +80,9 @@ def summed_loss(name: str) -> Loss:
             last = scores.shape[:-1] == target.shape
             scores = scores.movedim(-1, 1) if last else scores
             return F.cross_entropy(scores, target, reduction="sum")
-        apart = {"mse": F.mse_loss, "bce": F.binary_cross_entropy_with_logits}[chosen]
-        return apart(scores, target.to(scores.dtype), reduction="none").flatten(1).mean(1).sum()
+        apart = F.mse_loss if chosen == "mse" else F.binary_cross_entropy_with_logits
+        each: Tensor = apart(scores, target.to(scores.dtype), reduction="none")
+        return each.flatten(1).mean(1).sum()
 
     return of
 

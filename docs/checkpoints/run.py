@@ -17,8 +17,6 @@ from pathlib import Path
 import torch
 from catalogue import CHECKPOINTS, Checkpoint
 from compare import Outcome, compared, probe, reference
-from recorder import LOOKUP
-from torch import nn
 
 from condcli import ProbeStats, neurons, spectrum
 
@@ -35,7 +33,6 @@ class Result:
     """What came of one checkpoint: of a probe in each precision, and of the reference."""
 
     checkpoint: Checkpoint
-    network: nn.Module
     single: Outcome
     double: Outcome | None  # None where the network's own code is in float32
     rounding: float  # how far the reference itself is off when it runs in float32
@@ -79,7 +76,6 @@ def run(checkpoint: Checkpoint, folder: Path, root: Path) -> Result:
         double = compared(stats, network, sums)
     return Result(
         checkpoint=checkpoint,
-        network=network,
         single=compared(probe(checkpoint, folder, root=root), network, sums),
         double=double,
         rounding=max(rounded[name].distance(sums[name]) for name in sums),
@@ -119,19 +115,22 @@ def section(number: int, result: Result) -> str:
     """What was typed, and what came out in words."""
     checkpoint = result.checkpoint
     command = " ".join(["condcli probe", *checkpoint.command()])
-    facts = [*parameters(result), *measured(result.stats)]
+    facts = [*parameters(result.stats), *measured(result.stats)]
     listed = "".join(f"- {fact}\n" for fact in facts)
     return f"\n### {number}. {checkpoint.kind}\n\n```\n{command}\n```\n\n{listed}"
 
 
-def parameters(result: Result) -> Iterator[str]:
-    """How many of the network's parameters are in probed weights, in biases, and in the rest."""
-    sizes = {name: tensor.numel() for name, tensor in result.network.named_parameters()}
-    probed = {name.removesuffix(LOOKUP) for name in result.single.probed}
-    total, inside = sum(sizes.values()), sum(sizes.get(name, 0) for name in probed)
-    yield f"{inside:,} of {total:,} parameters are in the {len(probed)} weights that were probed"
-    for reason, count in Counter(item.reason for item in result.stats.skipped.values()).items():
-        yield f"{count} skipped: {reason}"
+def parameters(stats: ProbeStats) -> Iterator[str]:
+    """How many of the model's parameters the layers stand for, and why not the others."""
+    total, layers = stats.provenance.parameters, stats.layers.values()
+    yield (
+        f"{sum(layer.parameters for layer in layers):,} of {total:,} parameters are in the "
+        f"{len(layers)} layers that were probed"
+    )
+    left: Counter[str] = Counter()
+    for item in stats.skipped.values():
+        left[item.reason] += item.parameters
+    yield from (f"{count:,} skipped: {reason}" for reason, count in left.items())
 
 
 def measured(stats: ProbeStats) -> Iterator[str]:

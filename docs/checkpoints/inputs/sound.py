@@ -20,17 +20,17 @@ def notes() -> Batches:
 
 
 def transforms() -> Batches:
-    """256 frames of a constant-Q transform of notes, (64, 1, 251) a batch: log energies, pitches.
+    """128 frames of a constant-Q transform of notes, (64, 1, 251) a batch: log energies, pitches.
 
     Three bins a semitone from 27.5 Hz on. The network answers on a scale of its own, which is as
     fine and begins 82 bins lower.
     """
     draw = torch.Generator().manual_seed(1)
-    pitch = 60 + (120 * torch.rand(256, 1, 1, generator=draw)).round()
+    pitch = 60 + (120 * torch.rand(128, 1, 1, generator=draw)).round()
     partial = torch.arange(1, 9)[:, None]
     centre = pitch + 36 * torch.log2(partial)
     peaks = torch.exp(-((torch.arange(251) - centre) ** 2) / 4) / partial**2
-    floor = 1e-4 * torch.rand(256, 251, generator=draw) + 1e-5
+    floor = 1e-4 * torch.rand(128, 251, generator=draw) + 1e-5
     return batches((peaks.sum(1) + floor).log()[:, None], pitch.flatten().long() + 82, 64)
 
 
@@ -87,17 +87,17 @@ def music() -> Batches:
 
 
 def series() -> Batches:
-    """Eight series, (4, 2048) a batch, of seasons, a trend and noise; then 48 more values."""
+    """Four series, (2, 2048) a batch, of seasons, a trend and noise; then 48 more values."""
     draw = torch.Generator().manual_seed(6)
     time = torch.arange(2048 + 48)
-    period = torch.tensor([12.0, 24, 48, 7])[torch.randint(4, (8, 2), generator=draw)]
-    phase, size = torch.rand(2, 8, 2, 1, generator=draw)
+    period = torch.tensor([12.0, 24, 48, 7])[torch.randint(4, (4, 2), generator=draw)]
+    phase, size = torch.rand(2, 4, 2, 1, generator=draw)
     waves = (size * torch.sin(2 * math.pi * (time / period[..., None] + phase))).sum(1)
-    slope = torch.randn(8, 1, generator=draw) * time / 2048
-    values = waves + slope + 0.1 * torch.randn(8, 2096, generator=draw)
+    slope = torch.randn(4, 1, generator=draw) * time / 2048
+    values = waves + slope + 0.1 * torch.randn(4, 2096, generator=draw)
     low, high = values[:, :2048].aminmax(dim=1, keepdim=True)
     values = (values - low) / (high - low)
-    return batches(values[:, :2048], values[:, 2048:], 4)
+    return batches(values[:, :2048], values[:, 2048:], 2)
 
 
 def chirps() -> Batches:

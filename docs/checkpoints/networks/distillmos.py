@@ -19,7 +19,8 @@ def spectrogram(sound: Tensor) -> Tensor:
     waves = torch.stft(sound, WINDOW, HOP, window=window, center=False, return_complex=True)
     parts = torch.view_as_real(waves).permute(0, 3, 1, 2)
     size = parts.norm(dim=1, keepdim=True).clip(1e-12)
-    return size**0.3 * parts / size
+    compressed: Tensor = size**0.3 * parts / size
+    return compressed
 
 
 class Convolutions(nn.Module):
@@ -103,7 +104,8 @@ class DistillMos(nn.Module):
 
     def forward(self, sound: Tensor) -> Tensor:
         sound = sound / (sound.abs().amax(1, keepdim=True) + 1e-8)
-        return 1 + 4 * self.transformer_pool_attn(self.cnn(sound))
+        quality: Tensor = self.transformer_pool_attn(self.cnn(sound))
+        return 1 + 4 * quality
 
 
 def build() -> nn.Module:
