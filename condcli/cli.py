@@ -79,7 +79,7 @@ def run(arguments: Sequence[str]) -> int:
     debug = False
     try:
         command = typer.main.get_command(app)
-        with command.make_context("condcli", list(arguments)) as context:
+        with _parsed(command, arguments) as context:
             debug = context.params["debug"]
             command.invoke(context)
         if sys.stdout is not None:  # closed by the caller: there is nobody to tell
@@ -96,14 +96,21 @@ def run(arguments: Sequence[str]) -> int:
     except (Exception, SystemExit) as error:
         if isinstance(error.__context__, BrokenPipeError) and isinstance(error, SystemExit):
             return 0  # Rich's way to say that the reader has gone
-        if isinstance(error, SystemExit) and error.code == 0:
-            return 0  # Typer's way out of --show-completion
         if debug:
             traceback.print_exc()
         code, line = _explained(error)
         complain("error: " + " ".join(line.split()))
         return code
     return 0
+
+
+def _parsed(command: Any, arguments: Sequence[str]) -> Any:
+    try:
+        return command.make_context("condcli", list(arguments))
+    except SystemExit as leaving:
+        if leaving.code != 0:
+            raise
+        raise typer.Exit from None  # Typer's way out of --show-completion
 
 
 def _explained(error: BaseException) -> tuple[int, str]:
