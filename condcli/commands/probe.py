@@ -29,7 +29,8 @@ def _measured(text: str, *names: str, **settings: Any) -> Any:
 
 
 Checkpoint = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="Checkpoint: a file, or the folder of a sharded one.")
+    Path,
+    typer.Argument(metavar="MODEL", help="Checkpoint: a file, or the folder of a sharded one."),
 ]
 Data = Annotated[
     str | None,
