@@ -29,12 +29,12 @@ class ComputedWeights:
         """A new forward pass begins."""
         self._live.clear()
 
-    def blocks(self, tensor: Tensor) -> list[Block]:
-        """The blocks of the computed weight that ``tensor`` is, or is a view of, if it is known."""
+    def find(self, tensor: Tensor) -> tuple[Tensor, list[Block]] | None:
+        """The known computed weight that ``tensor`` is, or is a view of, and its blocks."""
         found = self._live.get(id(tensor))
         if found is None and tensor._base is not None:
             found = self._live.get(id(tensor._base))
-        return [] if found is None else found[1]
+        return found
 
     def see_parametrized(self, parametrization: nn.Module, tensor: Tensor, origin: Origin) -> None:
         """A registered parametrization, ``PATH.parametrizations.weight``, has made a weight."""

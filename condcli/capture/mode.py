@@ -116,15 +116,16 @@ class Capture(TorchFunctionMode):
         origin = self._origins.see_call(name, args, kwargs, out)
         if name in LINEAR_MAPS and isinstance(out, Tensor):
             call = LINEAR_MAPS[name](*args, **kwargs)
-            # A product of two parameters is a weight in the making, not a map of rows.
-            making = origin and name in PRODUCTS and call and self._origins.of(call.x)
+            # A product that no data go into is a weight in the making, not a map of rows.
+            making = origin is not None and name in PRODUCTS
             if call and not making and self.see_linear_map(call, out):
                 return
         elif origin is None and (activation := activation_name(name, args, kwargs)):
             site, axis = self.sites.activation(activation), self.sites.unit_axis(out)
             self._count(site, activation, out, axis)
             return
-        self._see_other(name, args, out)
+        if origin is None:
+            self._note_users(name, args)
 
     def see_linear_map(self, call: Call, out: Tensor) -> bool:
         """Take in a linear map that has run; whether its weight is one that is followed."""
@@ -144,12 +145,15 @@ class Capture(TorchFunctionMode):
     def _uses(self, operand: Tensor) -> list[Use]:
         """What a linear map's operand is of the model's weights, given or computed."""
         parameter = self.weights.parameter_of(operand)
-        known = [] if parameter is None else self.weights.blocks_of(id(parameter))
-        known = known or self.computed.blocks(operand)
-        found = uses(known, operand) if known else []
+        blocks = [] if parameter is None else self.weights.blocks_of(id(parameter))
+        known = (
+            self.computed.find(operand) if parameter is None or not blocks else (parameter, blocks)
+        )
+        found = uses(known[1], known[0], operand) if known else []
         origin = None if found else self._origins.of(operand)
         if origin and operand.dim() >= 2:
-            return uses(self.computed.see_operand(operand, origin, self.sites.module), operand)
+            made = self.computed.see_operand(operand, origin, self.sites.module)
+            return uses(made, operand, operand)
         return found
 
     def _see_named(self, call: Call, use: Use, out: Tensor) -> None:
@@ -244,29 +248,19 @@ class Capture(TorchFunctionMode):
             if origin and self.weights.parameter_of(out) is None:
                 self.computed.see_parametrized(module, out, origin)
 
-    def _see_other(self, name: str, args: tuple[Any, ...], out: Any) -> None:
-        """Note which function, views apart, used a weight other than as a followed linear map."""
-        result = next(tensors_in(out), None)
-        if result is None:
-            return
-        self._note_users(name, args, storage=result.untyped_storage().data_ptr())
+    def _note_users(self, function: str, args: tuple[Any, ...], *, only_new: bool = False) -> None:
+        """A function, with data among its arguments, has used weights other than as linear maps.
 
-    def _note_users(
-        self, name: str, args: tuple[Any, ...], *, storage: int = 0, only_new: bool = False
-    ) -> None:
+        ``only_new``: it has used some as linear maps, and those are known.
+        """
         for tensor in tensors_in(args):
-            parameter = self.weights.parameter_of(tensor)
-            blocks = (
-                self.computed.blocks(tensor)
-                if parameter is None
-                else self.weights.blocks_of(id(parameter))
-            )
+            _, blocks = self.computed.find(tensor) or (tensor, [])
+            for parameter in self._origins.of(tensor) or ():
+                blocks = blocks + self.weights.blocks_of(parameter)
             for block in blocks:
                 users = self.users.setdefault(block.key, {})
-                if block.parameter.untyped_storage().data_ptr() != storage and not (
-                    users and only_new
-                ):
-                    users[name] = None
+                if not (users and only_new):
+                    users[function] = None
 
 
 @contextmanager

@@ -10,6 +10,13 @@ from torch import Tensor, nn
 Origin = frozenset[int]  # ids of parameters; none: computed from constants
 CONSTANT: Origin = frozenset()
 
+# Of all arguments but the first, these want to know no more than the shape or the type.
+OF_THE_FIRST = frozenset({"to", "type_as", "expand_as", "view_as", "reshape_as"})
+OF_NONE = frozenset(
+    {f"{made}_like" for made in ("zeros", "ones", "empty", "full", "rand", "randn")}
+    | {f"new_{made}" for made in ("zeros", "ones", "empty", "full")}
+)
+
 
 class Origins:
     """The tensors of one forward pass that no data went into, and the parameters that did.
@@ -36,7 +43,12 @@ class Origins:
 
     def see_call(self, name: str, args: Any, kwargs: Mapping[str, Any], out: Any) -> Origin | None:
         """The origin of what a call made, from its arguments; remembered for later calls."""
-        origin = self._of_arguments((args, *kwargs.values()) if kwargs else args)
+        if name in OF_NONE:
+            origin: Origin | None = CONSTANT
+        elif name in OF_THE_FIRST:
+            origin = self._of_arguments(args[:1])
+        else:
+            origin = self._of_arguments((args, *kwargs.values()) if kwargs else args)
         if origin is None:
             if self._known and (_in_place(name) or "out" in kwargs):
                 self._now_data(args, kwargs, out)

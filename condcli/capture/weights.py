@@ -108,12 +108,11 @@ class WeightIndex:
         return next((o for o in owners if not _is_embedding(o[1])), owners[0])
 
 
-def uses(blocks: list[Block], operand: Tensor) -> list[Use]:
-    """The blocks of one matrix that a call's operand covers, in order; none if it is no such part.
+def uses(blocks: list[Block], matrix: Tensor, operand: Tensor) -> list[Use]:
+    """The blocks of a matrix that a call's operand covers, in order; none if it is no such part.
 
     Followed are the matrix itself, a run of its rows, and the transpose of a whole one.
     """
-    matrix = blocks[0].parameter
     if len(blocks) == 1 and _is_transpose(operand, matrix):
         return [Use(blocks[0], slice(None), transposed=True)]
     start, stop = row_range(operand, matrix)

@@ -1,0 +1,159 @@
+"""A padded batch has the statistics of its sequences, each run by itself at its own length."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from condcli.api import probe
+from condcli.stats import ProbeStats
+
+from .attention import PlainAttention
+from .recurrent import PlainSequenceNet, SequenceNet
+from .reference import Batch, measure
+from .test_against_reference import FACTS, layer_errors
+
+WIDTH, CLASSES, VOCABULARY = 6, 3, 11
+
+
+class Tagged(nn.Module):
+    """Embedding, convolution, attention and linear layers on masked tokens, then their mean."""
+
+    def __init__(self, *, time_first: bool = False, stride: int = 1) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(VOCABULARY, WIDTH)
+        self.conv = nn.Conv1d(WIDTH, WIDTH, 3, padding=1, stride=stride)
+        self.attn = nn.MultiheadAttention(WIDTH, 2, batch_first=not time_first)
+        self.fc = nn.Linear(WIDTH, 7)
+        self.head = nn.Linear(7, CLASSES)
+        self.time_first = time_first
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        real = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        x = self.embedding(input_ids) * real[..., None]
+        x = torch.tanh(self.conv(x.transpose(1, 2)).transpose(1, 2))
+        if x.shape[1] == real.shape[1]:
+            x = self._mixed(x, real)
+        else:
+            real = real[:, ::2]
+        x = self.fc(x) * real[..., None]
+        return self.head(functional.relu(x).sum(1) / real.sum(1, keepdim=True))
+
+    def _mixed(self, x: Tensor, real: Tensor) -> Tensor:
+        if isinstance(self.attn, PlainAttention):
+            return self.attn(x, x, x)[0]
+        x = x.transpose(0, 1) if self.time_first else x
+        x = self.attn(x, x, x, key_padding_mask=real == 0, need_weights=False)[0]
+        return x.transpose(0, 1) if self.time_first else x
+
+
+def padded(lengths: list[int], size: int) -> tuple[dict[str, Tensor], Tensor]:
+    """One batch of random tokens, the padding filled with another random token."""
+    torch.manual_seed(1)
+    ids = torch.randint(VOCABULARY, (len(lengths), size))
+    mask = (torch.arange(size) < torch.tensor(lengths)[:, None]).long()
+    return {"input_ids": ids, "attention_mask": mask}, torch.arange(len(lengths)) % CLASSES
+
+
+def alone(lengths: list[int], size: int) -> list[Batch]:
+    """The same sequences without padding, one a batch."""
+    inputs, labels = padded(lengths, size)
+    ids = inputs["input_ids"]
+    return [(ids[n : n + 1, :length], labels[n : n + 1]) for n, length in enumerate(lengths)]
+
+
+SHAPES = [([5, 2, 4], 5), ([1, 6, 3, 2, 6, 4], 6)]  # the latter with as many examples as tokens
+
+
+@pytest.mark.parametrize("conv", ["channels", "patches"])
+@pytest.mark.parametrize(("lengths", "size"), SHAPES)
+@pytest.mark.parametrize("time_first", [False, True])
+def test_every_matrix_is_that_of_the_sequences_without_padding(
+    conv: str, lengths: list[int], size: int, time_first: bool
+) -> None:
+    torch.manual_seed(2)
+    net = Tagged(time_first=time_first)
+    stats = probe(net, [padded(lengths, size)], conv=conv, dtype="float64")
+    net.attn = PlainAttention(net.attn)
+    net.attn.batch_first = True
+    truth = measure(net, alone(lengths, size), conv=conv)
+    assert set(stats.layers) == set(truth)
+    for name, layer in stats.layers.items():
+        assert {fact: getattr(layer, fact) for fact in FACTS} == {
+            fact: getattr(truth[name], fact) for fact in FACTS
+        }, name
+        errors = dict(layer_errors(layer, truth[name]))
+        assert {key: error for key, error in errors.items() if not error <= 1e-10} == {}, name
+
+
+def test_a_mask_without_padding_changes_nothing() -> None:
+    torch.manual_seed(2)
+    net = Tagged()
+    inputs, labels = padded([5, 5, 5], 5)
+    with_mask = probe(net, [(inputs, labels)], dtype="float64")
+    without = probe(net, [(inputs["input_ids"], labels)], dtype="float64")
+    for name, layer in without.layers.items():
+        assert np.array_equal(layer.input_moment, with_mask.layers[name].input_moment)
+
+
+def test_activations_count_real_tokens() -> None:
+    net = Tagged()
+    net.act = nn.Tanh()
+    stats = probe(net, [padded([5, 2, 4], 5)], dtype="float64")
+    rows = {name: count.rows for name, count in stats.activations.items()}
+    assert rows == {"tanh": 11, "relu": 11}
+
+
+def test_the_rows_of_a_strided_convolution_all_count() -> None:
+    stats = probe(Tagged(stride=2), [padded([5, 2, 4], 5)], dtype="float64")
+    conv, fc = stats.layers["conv"], stats.layers["fc"]
+    assert (conv.input_rows, conv.rows, fc.rows) == (15, 9, 9)
+    assert stats.layers["embedding"].rows == 11
+    assert stats.layers["head"].rows == 3
+
+
+def test_a_recurrent_layer_over_padded_sequences_counts_real_tokens() -> None:
+    """Left to run over the padding, its earlier states are those without padding."""
+
+    class Reader(nn.Module):
+        def __init__(self, net: SequenceNet) -> None:
+            super().__init__()
+            self.rnn, self.head = net.rnn, nn.Linear(5, CLASSES)
+
+        def forward(self, x: Tensor, attention_mask: Tensor) -> Tensor:
+            out = self.rnn(x)[0] * attention_mask[..., None]
+            return self.head(out.sum(1) / attention_mask.sum(1, keepdim=True))
+
+    torch.manual_seed(3)
+    net = SequenceNet(nn.GRU(4, 5, batch_first=True))
+    reader = Reader(net)
+    x, lengths = torch.randn(3, 5, 4), [5, 2, 4]
+    mask = padded(lengths, 5)[0]["attention_mask"]
+    labels = torch.arange(3)
+    stats = probe(reader, [({"x": x, "attention_mask": mask}, labels)], dtype="float64")
+
+    class Twin(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = nn.Module()
+            self.rnn = nn.Module()  # first, so that its layers have this name
+            self.plain, self.head = PlainSequenceNet(net), reader.head
+            self.rnn = self.plain.rnn
+
+        def forward(self, x: Tensor) -> Tensor:
+            outs = [self.plain._direction(list(seq), "_l0", 0)[0] for seq in x]
+            return self.head(torch.stack([torch.stack(steps).mean(0) for steps in outs]))
+
+    batches = [(x[n : n + 1, :length], labels[n : n + 1]) for n, length in enumerate(lengths)]
+    truth = measure(Twin(), batches)
+    assert_rows(stats, 11)
+    for name in ("rnn.weight_ih_l0", "rnn.weight_hh_l0"):
+        errors = dict(layer_errors(stats.layers[name], truth[name]))
+        assert {key: error for key, error in errors.items() if not error <= 1e-10} == {}, name
+
+
+def assert_rows(stats: ProbeStats, rows: int) -> None:
+    assert {layer.rows for name, layer in stats.layers.items() if name != "head"} == {rows}
