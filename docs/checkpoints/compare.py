@@ -25,7 +25,7 @@ from recorder import LOOKUP, Sums, relative
 from reference import Batch, Loss, measure, summed_loss
 from torch import Tensor, nn
 
-from condcli import ProbeStats, read
+from condcli import ProbeStats, load, read
 
 
 class Blank:
@@ -62,26 +62,39 @@ class Outcome:
 
 
 def probe(checkpoint: Checkpoint, folder: Path, *options: str, root: Path) -> ProbeStats:
-    """`condcli probe` as a user types it, in ``folder``; the statistics that it wrote.
-
-    Raises RuntimeError with condcli's own words where it fails.
-    """
+    """`condcli probe` as a user types it, in ``folder``; the statistics that it wrote."""
     with TemporaryDirectory() as place:
         output = Path(place) / "stats.h5"
         words = [*checkpoint.command(), *options, "--output", str(output)]
         if checkpoint.data == MNIST:
             words += ["--root", str(root)]
-        run = subprocess.run(
-            [sys.executable, "-m", "condcli", "probe", *words],
-            cwd=folder,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), *sys.path])},
-            capture_output=True,
-            text=True,
-        )
-        if run.returncode:
-            raise RuntimeError(run.stderr.strip())
+        typed(folder, "probe", *words)
         stats = read(output)
         return replace(stats, layers=dict(stats.layers))  # read while the file is there
+
+
+def scaffold(checkpoint: Checkpoint, folder: Path) -> int:
+    """How many lines `condcli inspect --scaffold` writes, of a network that takes every tensor."""
+    trust = ["--trust"] if "--trust" in checkpoint.options else []
+    with TemporaryDirectory() as place:
+        file = Path(place) / "scaffold.py"
+        typed(folder, "inspect", checkpoint.path, "--scaffold", str(file), *trust)
+        load(folder / checkpoint.path, arch=f"{file}:build", trust=bool(trust))
+        return len(file.read_text().splitlines())
+
+
+def typed(folder: Path, *words: str) -> None:
+    """Runs condcli in ``folder``; raises RuntimeError with its own words where it fails."""
+    run = subprocess.run(
+        [sys.executable, "-m", "condcli", *words],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), *sys.path])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if run.returncode:
+        raise RuntimeError(run.stderr.strip())
 
 
 def reference(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from catalogue import CHECKPOINTS, Checkpoint
-from compare import Outcome, compared, probe, reference
+from compare import Outcome, compared, probe, reference, scaffold
 
 from condcli import ProbeStats, neurons, spectrum
 
@@ -36,6 +36,7 @@ class Result:
     single: Outcome
     double: Outcome | None  # None where the network's own code is in float32
     rounding: float  # how far the reference itself is off when it runs in float32
+    scaffold: int  # lines of the file that `inspect --scaffold` writes
 
     @property
     def stats(self) -> ProbeStats:
@@ -79,6 +80,7 @@ def run(checkpoint: Checkpoint, folder: Path, root: Path) -> Result:
         single=compared(probe(checkpoint, folder, root=root), network, sums),
         double=double,
         rounding=max(rounded[name].distance(sums[name]) for name in sums),
+        scaffold=scaffold(checkpoint, folder),
     )
 
 
@@ -115,7 +117,11 @@ def section(number: int, result: Result) -> str:
     """What was typed, and what came out in words."""
     checkpoint = result.checkpoint
     command = " ".join(["condcli probe", *checkpoint.command()])
-    facts = [*parameters(result.stats), *measured(result.stats)]
+    facts = [
+        *parameters(result.stats),
+        *measured(result.stats),
+        f"`condcli inspect --scaffold` writes {result.scaffold} lines, which take every tensor",
+    ]
     listed = "".join(f"- {fact}\n" for fact in facts)
     return f"\n### {number}. {checkpoint.kind}\n\n```\n{command}\n```\n\n{listed}"
 
