@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from torch import Tensor
-
 from condcli.errors import InputError
 from condcli.models.architecture import Architecture, find_architecture
-from condcli.models.shapes import Shapes, shapes_built, shapes_of
+from condcli.models.shapes import Shapes, shapes_built
 from condcli.models.vision import PREFIX, vision_network
 from condcli.models.vision_digest import nearest_names, vision_matches
 from condcli.models.zoo import SIZES, ZOO
@@ -35,20 +33,20 @@ class Match:
         return self.share == 1.0
 
 
-def match(state_dict: Mapping[str, Tensor]) -> tuple[Match, ...]:
-    """The architectures that fit, else the nearest (none when too little is shared).
+def fitting(shapes: Shapes) -> tuple[Match, ...]:
+    """The architectures with exactly such tensors; several differ in what they do with them.
 
-    Several that fit have the same tensors but differ in what they do with them. torchvision is
-    imported, which takes seconds, only when nothing fits.
+    torchvision, which takes seconds to import, is not needed for its networks.
     """
-    shapes = shapes_of(state_dict)
-    fitting = (*_fitting_vision(shapes), *_fitting_zoo(shapes))
-    if fitting:
-        return fitting
+    return (*_fitting_vision(shapes), *_fitting_zoo(shapes))
+
+
+def nearest(shapes: Shapes) -> tuple[Match, ...]:
+    """The few that share the most names and shapes, the best first."""
     candidates = (*_zoo_candidates(shapes), *_vision_candidates(shapes))
-    nearest = sorted((_compared(each, shapes) for each in candidates), key=lambda each: -each.share)
-    least = max([LEAST_SHARE, *(each.share / 2 for each in nearest[:1])])
-    return tuple(each for each in nearest[:NEAREST] if each.share >= least)
+    best = sorted((_compared(each, shapes) for each in candidates), key=lambda each: -each.share)
+    least = max([LEAST_SHARE, *(each.share / 2 for each in best[:1])])
+    return tuple(each for each in best[:NEAREST] if each.share >= least)
 
 
 def _fitting_vision(shapes: Shapes) -> Iterator[Match]:

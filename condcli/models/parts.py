@@ -8,7 +8,8 @@ from itertools import accumulate
 
 from torch import Tensor
 
-from condcli.models.match import Match, match
+from condcli.models.match import Match, fitting, nearest
+from condcli.models.shapes import shapes_of
 from condcli.models.state_dict import under
 
 LEAST_SHARE = 0.4  # of the tensors; a student and a teacher have a half each
@@ -26,13 +27,10 @@ def parts(state_dict: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:
 
 def match_part(state_dict: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], tuple[Match, ...]]:
     """The first part that an architecture fits, with its matches; else the whole and its own."""
-    whole: tuple[Match, ...] | None = None
     for part in parts(state_dict):
-        matches = match(part)
-        if any(each.fits for each in matches):
-            return part, matches
-        whole = matches if whole is None else whole
-    return state_dict, whole or ()
+        if found := fitting(shapes_of(part)):
+            return part, found
+    return state_dict, nearest(shapes_of(state_dict))
 
 
 def _prefixes(name: str) -> Iterator[str]:

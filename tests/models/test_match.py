@@ -7,11 +7,16 @@ import pytest
 import torch
 import torchvision
 
-from condcli.models import ZOO, match
+from condcli.models import ZOO
+from condcli.models.parts import match_part
 from condcli.models.shapes import built_weightless, shapes_built, shapes_of
 from condcli.models.vision import vision_network
 
 CIFAR = [name for name in ZOO if name != "mlp"]
+
+
+def match(state_dict):
+    return match_part(state_dict)[1]
 
 
 def fitting(state_dict):
