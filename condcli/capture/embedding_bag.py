@@ -23,7 +23,7 @@ def embedding_bag(
     sparse: bool = False,
     per_sample_weights: Tensor | None = None,
     include_last_offset: bool = False,
-    padding_idx: int = -1,
+    padding_idx: int | None = None,
 ) -> Any:
     """What torch returns, of which only the first is of use; NotImplemented for ``mode="max"``.
 
@@ -35,9 +35,10 @@ def embedding_bag(
     bags = (
         torch.bucketize(torch.arange(len(indices), device=indices.device), starts, right=True) - 1
     )
-    rows = torch.embedding(weight, indices, padding_idx)
-    see(Call("embedding", indices, weight, None, Lookup(padding_idx)), rows)
-    kept = (indices != padding_idx).to(rows)
+    ignored = -1 if padding_idx is None else padding_idx
+    rows = torch.embedding(weight, indices, ignored)
+    see(Call("embedding", indices, weight, None, Lookup(ignored)), rows)
+    kept = (indices != ignored).to(rows)
     weighted = rows * (kept if per_sample_weights is None else kept * per_sample_weights)[:, None]
     out = rows.new_zeros(len(starts), rows.shape[1]).index_add(0, bags, weighted)
     sizes = kept.new_zeros(len(starts)).index_add(0, bags, kept)

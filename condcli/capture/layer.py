@@ -79,6 +79,10 @@ class LayerCapture:
                 only_call=self.calls == self._calls_before + 1,
             )
 
+    def weight_is_finite(self) -> bool:
+        """Whether the weight holds no NaN or infinity."""
+        return bool(self.use.block.parameter.isfinite().all())
+
     def end_pass(self) -> None:
         """One batch went forward and backward."""
         self.passes += self.calls > self._calls_before

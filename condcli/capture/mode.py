@@ -92,6 +92,8 @@ class Capture(TorchFunctionMode):
             out = self._unrolled(name, args)
             if out is not NotImplemented:
                 return out
+        if name == "embedding_renorm_":  # max_norm
+            args = (self._in_a_copy(args[0]), *args[1:])
         out = (
             SUBSTITUTES[name](func, *args, **kwargs)
             if name in SUBSTITUTES
@@ -100,6 +102,15 @@ class Capture(TorchFunctionMode):
         if isinstance(out, Tensor | tuple | list) or name == "__setitem__":
             self._see_call(name, args, kwargs, out)
         return out
+
+    def _in_a_copy(self, weight: Tensor) -> Tensor:
+        """Let a parameter that the network changes be a copy, which goes when the probe ends."""
+        (key, *others) = self._origins.of(weight) or (0,)
+        parameter = self.weights.parameters.get(key)
+        if others or parameter is None or parameter.shape != weight.shape:
+            return weight
+        parameter.data = parameter.data.clone()
+        return parameter.data
 
     def _unrolled(self, name: str, args: tuple[Any, ...]) -> Any:
         """What the function returns, from linear maps that can be seen."""

@@ -42,6 +42,10 @@ class Moment:
                 self._sum += total
                 self._outer += outer
 
+    def is_finite(self) -> bool:
+        """Whether no row held NaN or infinity; a sum over all entries has them, too."""
+        return self._outer is None or bool(self._outer.sum().isfinite())
+
     def mean(self) -> Tensor:
         """Mean over rows of x, (G·d,), float64 on the CPU."""
         assert self._sum is not None
@@ -51,7 +55,7 @@ class Moment:
         """Mean over rows of x xᵀ, exactly symmetric, (d, d) or (G, d, d), float64 on the CPU."""
         assert self._outer is not None
         outer = self._outer.cpu().double() / self.rows
-        outer = (outer + outer.transpose(1, 2)) / 2
+        outer = (outer + outer.transpose(1, 2)).mul_(0.5)
         return outer[0] if outer.shape[0] == 1 else outer
 
 
@@ -73,6 +77,10 @@ class Frequencies:
         if self._counts is None:
             self._counts = torch.zeros(self._vocabulary, device=tokens.device, dtype=torch.int64)
         self._counts.index_add_(0, tokens.flatten().long(), one.flatten().long())
+
+    def is_finite(self) -> bool:
+        """Counts are."""
+        return True
 
     def mean(self) -> Tensor:
         """Mean over rows of x: the share of each token, (vocabulary,), float64 on the CPU."""

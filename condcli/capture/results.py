@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from condcli.capture.layer import LayerCapture
 from condcli.capture.mode import Capture
@@ -82,12 +82,12 @@ def _other_use(capture: Capture, layer: LayerCapture) -> str:
 
 def _require_finite(layers: Sequence[LayerCapture]) -> None:
     """Raise InputError naming the layer where NaN or infinity came up first in the pass."""
-    checks: list[tuple[LayerCapture, str, Tensor]]
-    checks = [(layer, "weights", layer.use.block.parameter) for layer in layers]
-    checks += [(layer, "inputs", layer.inputs.second()) for layer in layers]
-    checks += [(layer, "gradients", layer.grads.second()) for layer in reversed(layers)]
-    for layer, what, tensor in checks:
-        if not tensor.isfinite().all():
+    checks: list[tuple[LayerCapture, str, Callable[[], bool]]]
+    checks = [(layer, "weights", layer.weight_is_finite) for layer in layers]
+    checks += [(layer, "inputs", layer.inputs.is_finite) for layer in layers]
+    checks += [(layer, "gradients", layer.grads.is_finite) for layer in reversed(layers)]
+    for layer, what, is_finite in checks:
+        if not is_finite():
             raise InputError(
                 f"layer {layer.name}: its {what} are not finite",
                 "check the checkpoint and the scale of the input, or try --dtype float64",

@@ -27,12 +27,6 @@ def _plain_embedding(
     return func(weight, indices, padding_idx)
 
 
-def _renormalized_copy(func: Function, weight: Tensor, *args: Any) -> Any:
-    """``max_norm`` rescales rows in place: in a copy, which is taken back after the probe."""
-    weight.data = weight.data.clone()
-    return func(weight, *args)
-
-
 SUBSTITUTES: dict[str, Function] = {
     **{
         f"{dropout}{in_place}": _input
@@ -40,5 +34,4 @@ SUBSTITUTES: dict[str, Function] = {
         for in_place in ("", "_")
     },
     "embedding": _plain_embedding,
-    "embedding_renorm_": _renormalized_copy,
 }

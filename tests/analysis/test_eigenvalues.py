@@ -158,3 +158,25 @@ def test_asymmetry_of_rounding_size_is_not_refused() -> None:
 def test_a_matrix_that_is_no_second_moment_is_refused(eigenvalues: tuple[float, ...]) -> None:
     with pytest.raises(InputError, match="below zero"):
         spectrum(diagonal(*eigenvalues))
+
+
+def test_a_moment_of_one_axis_is_a_diagonal_without_a_noise_floor() -> None:
+    """Token frequencies are counted, not summed: one in a million is no rounding."""
+    frequencies = np.array([0.0, 1e-6, 0.7, 0.0, 0.299999])
+    found = spectrum(frequencies, eps=1e-3)
+    assert found.values.tolist() == [[0.7, 0.299999, 1e-6, 0.0, 0.0]]
+    assert found.resolved.tolist() == [[True, True, True, False, False]]
+    assert found.rank == Rank(value=3, ceiling=3, size=5)
+
+
+def test_a_diagonal_has_the_spectrum_of_its_matrix() -> None:
+    frequencies = np.random.default_rng(0).dirichlet(np.ones(6))
+    one, other = spectrum(frequencies), spectrum(np.diag(frequencies))
+    np.testing.assert_allclose(one.values, other.values, rtol=1e-12)
+    assert one.effective_rank == pytest.approx(other.effective_rank)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -0.1])
+def test_a_diagonal_that_is_no_second_moment_is_refused(wrong: float) -> None:
+    with pytest.raises(InputError, match="layer 'fc': its input moment"):
+        spectrum(np.array([0.5, wrong]))

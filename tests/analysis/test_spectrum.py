@@ -130,3 +130,23 @@ def test_the_profile_is_the_log_spectrum_at_eight_places() -> None:
     (row,) = spectrum(stats(layer("fc", diagonal(*powers))))
     assert row.profile_input[:7] == pytest.approx((0, -2, -4, -6, -9, -11, -13), abs=0.01)
     assert row.profile_input[7] is None
+
+
+def test_an_embedding_has_the_numbers_of_its_diagonal_as_a_matrix() -> None:
+    frequencies = np.array([0.5, 0.25, 0.15, 0.1])
+    table = layer("wte", frequencies, GRAD, kind="embedding")
+    matrix = layer("wte", np.diag(frequencies), GRAD, kind="embedding")
+    (one,), (other,) = (spectrum(stats(item), percent=(100, 50)) for item in (table, matrix))
+    assert one.rank_input == other.rank_input
+    for name in ("lambda_max_input", "lambda_max", "effective_rank_input"):
+        assert getattr(one, name) == pytest.approx(getattr(other, name))
+    for percent in ("100", "50"):
+        assert one.kappa[percent].value == pytest.approx(other.kappa[percent].value)
+
+
+def test_tokens_that_never_occurred_leave_the_condition_number_infinite() -> None:
+    table = layer("wte", np.array([0.5, 0.5, 0.0]), GRAD, kind="embedding")
+    (row,) = spectrum(stats(table), percent=(100, 50))
+    assert row.kappa_input["100"].value == np.inf
+    assert row.kappa_input["50"].value == pytest.approx(1)
+    assert row.rank_input == Rank(value=2, ceiling=2, size=3)

@@ -193,6 +193,12 @@ def _wrong_shape(file: Any) -> None:
     file["layers/fc"].attrs["d_in"] = 1000
 
 
+def _diagonal_for_a_matrix(file: Any) -> None:
+    del file["layers/fc/input_moment"]
+    diagonal = file["layers/fc"].create_dataset("input_moment", data=np.ones(3))
+    diagonal.attrs["blake2b"] = np.bytes_(schema.digest_of_array(np.ones(3)))
+
+
 def _no_groups(file: Any) -> None:
     file["layers/fc"].attrs["groups"] = 0
 
@@ -217,6 +223,7 @@ def _dataset_for_a_group(file: Any) -> None:
         _text_of_any_length,
         _wrong_shape,
         _no_groups,
+        _diagonal_for_a_matrix,
         _soft_link,
         _external_link,
         _dataset_for_a_group,
