@@ -94,7 +94,9 @@ class ComputedWeights:
         sources = self._sources(origin)
         if path and any(self._is_inside(source, path) for source in sources):
             return f"{path}.weight"
-        return self._weights.owner(sources[0])[0]
+        name = self._weights.owner(sources[0])[0]
+        owner, made, attribute = name.rpartition(".parametrizations.")  # of an exported program
+        return f"{owner}.{attribute.partition('.')[0]}" if made else name
 
     def _is_inside(self, parameter: int, path: str) -> bool:
         return self._weights.owner(parameter)[0].startswith(f"{path}.")

@@ -140,6 +140,8 @@ class Capture(TorchFunctionMode):
 
     def see_linear_map(self, call: Call, out: Tensor) -> bool:
         """Take in a linear map that has run; whether its weight is one that is followed."""
+        if call.x.is_complex() or call.weight.is_complex():
+            return False
         found = self._uses(call.weight)
         if not found:
             return False

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parameter import is_lazy
 
 from condcli.capture.options import Options
 from condcli.errors import InputError
@@ -22,8 +23,14 @@ def undisturbed(model: nn.Module, options: Options) -> Iterator[None]:
     Inside, floating-point parameters and buffers are on ``device`` in ``dtype``, every parameter
     takes gradients, no hook of a parameter runs, dropout is off, batch normalisation uses batch
     statistics (``norm="batch"``) or its running ones, and random numbers start from ``seed``.
-    Parameters keep their identity. Raises InputError for inference tensors, which cannot.
+    Parameters keep their identity. Raises InputError for inference tensors, which cannot, and for
+    parameters that have no shape before a first call.
     """
+    if any(is_lazy(p) for p in model.parameters()):
+        raise InputError(
+            "the model has lazy modules, whose parameters have no shape yet",
+            "call it on a batch once, or load a checkpoint into it",
+        )
     if any(p.is_inference() for p in model.parameters()):
         raise InputError(
             "the model was made in torch.inference_mode and cannot take gradients",

@@ -10,7 +10,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from condcli.api import probe
-from condcli.errors import CondcliError
+from condcli.errors import CondcliError, InputError
 from condcli.stats import ProbeStats
 
 from . import attention, odd_models, shared_weights
@@ -240,3 +240,27 @@ def test_an_exported_program_has_the_layers_of_its_model() -> None:
     for name, layer in expected.items():
         np.testing.assert_allclose(measured[name].input_moment, layer.input_moment, rtol=1e-12)
         np.testing.assert_allclose(measured[name].grad_moment, layer.grad_moment, rtol=1e-12)
+
+
+def test_complex_weights_are_skipped_with_a_reason() -> None:
+    net = Net(
+        lambda self, x: self.head(functional.linear(x.to(torch.complex128), self.waves).real),
+        head=nn.Linear(4, 3),
+    )
+    net.waves = nn.Parameter(torch.randn(4, 6, dtype=torch.complex128))
+    stats = stats_of(net, 5, 6)
+    assert list(stats.layers) == ["head"]
+    assert "linear" in stats.skipped["waves"].reason
+
+
+def test_a_model_whose_parameters_have_no_shape_yet_is_refused() -> None:
+    with pytest.raises(InputError, match="lazy"):
+        stats_of(nn.Sequential(nn.LazyLinear(3)), 5, 6)
+
+
+def test_an_exported_weight_norm_keeps_its_modules_name() -> None:
+    model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(6, 3)))
+    x, y = torch.randn(5, 6), torch.arange(5) % 3
+    stats = probe(torch.export.export(model, (x,)).module(), [(x, y)], dtype="float64")
+    assert list(stats.layers) == ["0"]
+    assert not stats.skipped
