@@ -23,7 +23,7 @@ from condcli import ProbeStats, neurons, spectrum
 PAGE = Path(__file__).parent.parent / "checkpoints.md"
 BEGIN, END = "<!-- written by run.py: -->\n", "<!-- end -->\n"
 HEAD = (
-    "|  | file | format | network | layers | λ_max(Σ_x) | λ_max(Σ_∇h) | off by |\n"
+    "|  | file | format | network | layers | λ_max(Σ_x) | λ_max(Σ_∇h) | off by: float64, float32 |\n"
     "|--:|---|---|---|--:|---|---|---|\n"
 )
 
@@ -109,8 +109,12 @@ def span(values: Iterable[float]) -> str:
 
 
 def deviations(result: Result) -> str:
-    double = "–" if result.double is None else f"{result.double.deviation:.0e}"
-    return f"{double}, {result.single.deviation:.0e} ({result.rounding:.0e})"
+    double = "–" if result.double is None else size(result.double.deviation)
+    return f"{double}, {size(result.single.deviation)} ({size(result.rounding)})"
+
+
+def size(deviation: float) -> str:
+    return f"{deviation:.0e}" if deviation else "0"
 
 
 def section(number: int, result: Result) -> str:
@@ -123,7 +127,7 @@ def section(number: int, result: Result) -> str:
         f"`condcli inspect --scaffold` writes {result.scaffold} lines, which take every tensor",
     ]
     listed = "".join(f"- {fact}\n" for fact in facts)
-    return f"\n### {number}. {checkpoint.kind}\n\n```\n{command}\n```\n\n{listed}"
+    return f"\n### {number}. {title(checkpoint)}\n\n```\n{command}\n```\n\n{listed}"
 
 
 def parameters(stats: ProbeStats) -> Iterator[str]:
