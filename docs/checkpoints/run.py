@@ -23,7 +23,8 @@ from condcli import ProbeStats, neurons, spectrum
 PAGE = Path(__file__).parent.parent / "checkpoints.md"
 BEGIN, END = "<!-- written by run.py: -->\n", "<!-- end -->\n"
 HEAD = (
-    "|  | file | format | network | layers | λ_max(Σ_x) | λ_max(Σ_∇h) | off by: float64, float32 |\n"
+    "|  | file | format | network | layers | λ_max(Σ_x) | λ_max(Σ_∇h) "
+    "| off by: float64, float32 |\n"
     "|--:|---|---|---|--:|---|---|---|\n"
 )
 
