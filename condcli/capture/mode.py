@@ -105,12 +105,12 @@ class Capture(TorchFunctionMode):
 
     def _in_a_copy(self, weight: Tensor) -> Tensor:
         """Let a parameter that the network changes be a copy, which goes when the probe ends."""
-        (key, *others) = self._origins.of(weight) or (0,)
-        parameter = self.weights.parameters.get(key)
-        if others or parameter is None or parameter.shape != weight.shape:
-            return weight
-        parameter.data = parameter.data.clone()
-        return parameter.data
+        for key in self._origins.of(weight) or ():
+            parameter = self.weights.parameters[key]
+            if parameter.untyped_storage().data_ptr() == weight.untyped_storage().data_ptr():
+                parameter.data = parameter.data.clone()
+                return parameter.data
+        return weight
 
     def _unrolled(self, name: str, args: tuple[Any, ...]) -> Any:
         """What the function returns, from linear maps that can be seen."""
@@ -159,10 +159,11 @@ class Capture(TorchFunctionMode):
         """What a linear map's operand is of the model's weights, given or computed."""
         parameter = self.weights.parameter_of(operand)
         blocks = [] if parameter is None else self.weights.blocks_of(id(parameter))
-        known = (
-            self.computed.find(operand) if parameter is None or not blocks else (parameter, blocks)
-        )
-        found = uses(known[1], known[0], operand) if known else []
+        if parameter is not None and blocks:
+            found = uses(blocks, parameter, operand)
+        else:
+            matrix, blocks = self.computed.find(operand) or (operand, [])
+            found = uses(blocks, matrix, operand) if blocks else []
         origin = None if found else self._origins.of(operand)
         if origin and operand.dim() >= 2:
             made = self.computed.see_operand(operand, origin, self.sites.module)
@@ -242,7 +243,8 @@ class Capture(TorchFunctionMode):
         parameter = self.weights.parameter_of(bias)
         if parameter is None:
             return {whole(self.weights.parameters[key]) for key in origin}
-        return {piece_of(bias[use.outputs], parameter)}
+        own = bias if use.outputs == slice(None) else bias[use.outputs]
+        return {piece_of(own, parameter)}
 
     def _count_gate(self, gate: str, function: str, out: Tensor) -> None:
         """Count a recurrent layer's gate, under one name for all calls."""
