@@ -117,7 +117,7 @@ def probe(
             probe_set.batches(batch_size),
             options,
             loss=found,
-            example_first=rehearsal.example_first,
+            rehearsal=rehearsal,
             source=probe_set.source,
             progress=lambda examples: progress(examples, probe_set.examples),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +16,7 @@ from condcli.capture.memory import peak_memory
 from condcli.capture.mode import Capture
 from condcli.capture.options import Options
 from condcli.capture.padding import real_tokens
-from condcli.capture.rehearsal import network_errors, on_device
+from condcli.capture.rehearsal import Rehearsal, network_errors, on_device
 from condcli.capture.results import finished
 from condcli.capture.totals import Totals
 from condcli.capture.undisturbed import attributes_kept, undisturbed
@@ -41,7 +41,7 @@ def measure(
     options: Options,
     *,
     loss: Loss,
-    example_first: Container[str],
+    rehearsal: Rehearsal,
     source: str,
     progress: Callable[[int], None],
 ) -> Measurement:
@@ -49,13 +49,13 @@ def measure(
 
     ``model`` is left exactly as it was. Gradients are of the summed loss, so how the examples
     fall into batches does not matter (batch statistics, ``norm="batch"``, apart).
-    ``example_first`` names the layers whose input's first axis is the examples' (a rehearsal
-    tells); ``source`` names the data in errors; ``progress`` is called with the
-    examples done, after each batch.
+    ``rehearsal`` is that of the same network and data; ``source`` names the data in errors;
+    ``progress`` is called with the examples done, after each batch.
 
     Raises InputError when the data do not fit the model or a statistic is not finite.
     """
-    capture = Capture(model, options, trusted=example_first)
+    trusted, shared = rehearsal.example_first, rehearsal.shared
+    capture = Capture(model, options, trusted=trusted, shared=shared)
     device, dtype = options.device, options.dtype
     totals = Totals()
     with undisturbed(model, options):

@@ -37,19 +37,27 @@ UNROLLED = {"embedding_bag", *LAYERS, *CELLS}
 class Capture(TorchFunctionMode):
     """Statistics of every wanted layer and of every activation call site, as they run."""
 
-    def __init__(self, model: nn.Module, options: Options, *, trusted: Container[str] = ()) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        options: Options,
+        *,
+        trusted: Container[str] = (),
+        shared: Container[str] = (),
+    ) -> None:
         super().__init__()
         self.options = options
         self.weights = WeightIndex(model)
         self.computed = ComputedWeights(model, self.weights)
         self.layers: dict[str, LayerCapture] = {}
-        self.unwanted: dict[str, tuple[Block, set[Piece]]] = {}  # left out: what it stands for
+        self.left_out: dict[str, tuple[Block, set[Piece], str]] = {}  # its stake, and why
         self.activations: dict[str, ActivationCount] = {}
         self.users: dict[Key, dict[str, None]] = {}  # block → functions and layers that used it
         self.examples = 0  # of the batch that runs
         self.sites = CallSites(model)
         self._model = model
         self._trusted = trusted  # layers whose input's first axis is the examples'
+        self._shared = shared  # layers that have the same rows whatever the examples
         self._origins = Origins(self.weights.parameters)
         self._padding: Padding | None = None
 
@@ -178,11 +186,27 @@ class Capture(TorchFunctionMode):
         name = self.sites.layer(key, own, kind)
         for part in self._parts(block):
             self.users.setdefault(part.key, {})[name] = None
-        if self.options.wants(name):
-            self._see_use(name, call, use, out)
-        else:
-            _, pieces = self.unwanted.setdefault(name, (block, set(block.pieces)))
+        if why := self._left_out(name):
+            _, pieces, _ = self.left_out.setdefault(name, (block, set(block.pieces), why))
             pieces |= self._bias_pieces(call.bias, use)
+        else:
+            self._see_use(name, call, use, out)
+
+    def _left_out(self, name: str) -> str:
+        """Why a layer is not measured; empty when it is."""
+        if not self.options.wants(name):
+            return "left out by --layers or --exclude"
+        if name in self._shared:
+            return (
+                "its input is the same for all examples of a batch, so that no example's own "
+                "gradient reaches it"
+            )
+        return ""
+
+    def same_for_all(self, call: Call, out: Tensor) -> bool:
+        """Whether the input was made without data, and the output has no axis for the examples."""
+        axes = row_axes(out.shape, call.map.unit_axis)
+        return self._origins.of(call.x) is not None and self.examples not in axes
 
     def _see_use(self, name: str, call: Call, use: Use, out: Tensor) -> None:
         if name not in self.layers:

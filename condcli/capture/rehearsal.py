@@ -37,6 +37,7 @@ class Rehearsal:
     output_shape: tuple[int, ...]  # without the batch axis
     saved_bytes: int  # kept by autograd for one example
     example_first: frozenset[str]  # layers whose input's first axis follows the examples
+    shared: frozenset[str]  # layers with the same rows whatever the examples
     moment_numbers: int  # entries of all moments
     gradient_numbers: int  # weights of the layers that see more than one row per example
 
@@ -47,10 +48,13 @@ class Survey(Capture):
     def __init__(self, model: nn.Module, options: Options) -> None:
         super().__init__(model, options)
         self.example_first: set[str] = set()
+        self.shared: set[str] = set()
         self.moments: dict[str, int] = {}
         self.gradients: dict[str, int] = {}
 
     def _see_use(self, name: str, call: Call, use: Use, out: Tensor) -> None:
+        if self.same_for_all(call, out):
+            self.shared.add(name)
         matrices = call.map.weight_matrix(use.weight(use.block.parameter))
         groups, d_out, d_in = matrices.shape
         if self.options.conv == "channels":
@@ -95,6 +99,7 @@ def _rehearsed(model: nn.Module, x: Tensors, survey: Survey) -> Rehearsal:
         output_shape=_logits_shape(output),
         saved_bytes=saved.bytes // examples,
         example_first=frozenset(survey.example_first),
+        shared=frozenset(survey.shared),
         moment_numbers=sum(survey.moments.values()),
         gradient_numbers=sum(survey.gradients.values()),
     )
@@ -103,7 +108,7 @@ def _rehearsed(model: nn.Module, x: Tensors, survey: Survey) -> Rehearsal:
 def _require_match(survey: Survey) -> None:
     """Raise UsageError where --layers and --exclude leave no layer that there is."""
     options = survey.options
-    names = [*survey.moments, *survey.unwanted] or [b.name for b in survey.weights.blocks()]
+    names = [*survey.moments, *survey.left_out] or [b.name for b in survey.weights.blocks()]
     if names and not any(map(options.wants, names)):
         raise UsageError(
             f"--layers {' '.join(options.layers) or '*'}, less what --exclude names, is no layer",

@@ -13,8 +13,6 @@ from condcli.capture.weights import Block, Piece, WeightIndex, whole
 from condcli.errors import InputError
 from condcli.stats import LayerStats, SkippedParameter
 
-LEFT_OUT = "left out by --layers or --exclude"
-
 
 def finished(
     capture: Capture, *, examples: int, terms: int
@@ -38,7 +36,7 @@ def finished(
         )
         for layer in complete
     }
-    reasons = dict.fromkeys(capture.unwanted, LEFT_OUT) | missing
+    reasons = {name: why for name, (*_, why) in capture.left_out.items()} | missing
     return layers, _skipped(capture, account, reasons)
 
 
@@ -100,7 +98,8 @@ def _skipped(
     """Everything that no layer has: layers without statistics, other matrices, and vectors."""
     found: dict[str, SkippedParameter] = {}
     for name, reason in reasons.items():
-        block, pieces = capture.unwanted.get(name) or capture.layers[name].stake
+        known = name in capture.left_out
+        block, pieces = capture.left_out[name][:2] if known else capture.layers[name].stake
         found[name] = _of_block(name, block, account.claim(pieces), reason)
     for key in capture.weights.parameters:
         for block in capture.weights.blocks_of(key):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 
 from condcli.api import probe
 from condcli.errors import InputError
@@ -39,18 +40,41 @@ class TimeFirst(nn.Module):
         return self.head(torch.tanh(self.step(x.transpose(0, 1))).sum(0))
 
 
-@pytest.mark.parametrize(
-    ("network", "layer", "shape"), [(Positions, "place", (6,)), (TimeFirst, "step", (N, 6))]
-)
-def test_a_size_equal_to_the_examples_is_not_taken_for_them(
-    network: type[nn.Module], layer: str, shape: tuple[int, ...]
-) -> None:
+def test_a_size_equal_to_the_examples_is_not_taken_for_them() -> None:
     torch.manual_seed(0)
-    data = (torch.randn(N, *shape), LABELS)
-    layers = probe(network(), data, dtype="float64", per_example="all").layers
-    assert layers[layer].weight_grad_moment_lambda_max is None
-    assert layers[layer].weight_grad_moment_note
+    data = (torch.randn(N, N, 6), LABELS)
+    layers = probe(TimeFirst(), data, dtype="float64", per_example="all").layers
+    assert layers["step"].weight_grad_moment_lambda_max is None
+    assert layers["step"].weight_grad_moment_note
     assert layers["head"].weight_grad_moment_lambda_max is not None
+
+
+def test_rows_that_all_examples_share_are_skipped() -> None:
+    """Their gradient is summed over the batch: how it falls into batches would show in Σ_∇h."""
+    torch.manual_seed(0)
+    model, data = Positions(), (torch.randn(N, 6), LABELS)
+    for batch_size in (1, 2, N):
+        stats = probe(model, TensorDataset(*data), batch_size=batch_size)
+        assert list(stats.layers) == ["head"]
+        assert "same for all examples" in stats.skipped["place"].reason
+
+
+def test_a_constant_repeated_for_each_example_is_measured() -> None:
+    class Queries(nn.Module):
+        """Learned queries, (T, N, d), as detection transformers have them."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.queries = nn.Embedding(3, 4)
+            self.layer = nn.Linear(4, 6)
+
+        def forward(self, x: Tensor) -> Tensor:
+            queries = self.queries.weight.unsqueeze(1).repeat(1, len(x), 1)
+            return (self.layer(queries) * x).sum(0)[:, :3]
+
+    torch.manual_seed(0)
+    stats = probe(Queries(), (torch.randn(N, 6), LABELS))
+    assert stats.layers["layer"].rows == 3 * N
 
 
 def test_an_outer_autocast_changes_nothing() -> None:
