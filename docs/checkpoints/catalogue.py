@@ -128,6 +128,7 @@ CHECKPOINTS = (
         arch="networks/attacut.py:build",
         data="inputs/text.py:thai",
         loss="bce",
+        options=("--norm", "running"),
     ),
     Checkpoint(
         name="rxnmapper",

@@ -136,7 +136,7 @@ def parameters(stats: ProbeStats) -> Iterator[str]:
     total, layers = stats.provenance.parameters, stats.layers.values()
     yield (
         f"{sum(layer.parameters for layer in layers):,} of {total:,} parameters are in the "
-        f"{len(layers)} layers that were probed"
+        f"{len(layers)} probed layer{'s' * (len(layers) > 1)}"
     )
     left: Counter[str] = Counter()
     for item in stats.skipped.values():
