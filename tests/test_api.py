@@ -94,7 +94,7 @@ def test_a_batch_that_will_not_fit_is_refused_before_it_is_tried(
 
 
 @pytest.mark.parametrize(
-    ("options", "remedy"), [({}, "--exclude"), ({"per_example": "all"}, "--per-example")]
+    ("options", "remedy"), [({}, "--exclude 2,"), ({"per_example": "all"}, "--per-example")]
 )
 def test_moments_and_gradients_that_will_not_fit_are_refused_with_a_way_out(
     options: dict[str, str], remedy: str, monkeypatch: pytest.MonkeyPatch

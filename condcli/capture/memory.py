@@ -88,7 +88,8 @@ def needs(
         f"a batch of {batch_size}": (float(batch), "pass a smaller --batch-size"),
         "the moments": (
             float(MOMENT_BYTES * rehearsal.moment_numbers),
-            "leave wide layers out with --exclude, or name some with --layers",
+            f"leave wide layers out, such as --exclude {rehearsal.widest}, or name some with "
+            "--layers",
         ),
     }
     if options.per_example == "all":

@@ -39,6 +39,7 @@ class Rehearsal:
     example_first: frozenset[str]  # layers whose input's first axis follows the examples
     shared: frozenset[str]  # layers with the same rows whatever the examples
     moment_numbers: int  # entries of all moments
+    widest: str  # the layer that has the most of them
     gradient_numbers: int  # weights of the layers that see more than one row per example
 
 
@@ -101,6 +102,7 @@ def _rehearsed(model: nn.Module, x: Tensors, survey: Survey) -> Rehearsal:
         example_first=frozenset(survey.example_first),
         shared=frozenset(survey.shared),
         moment_numbers=sum(survey.moments.values()),
+        widest=max(survey.moments, key=survey.moments.__getitem__, default=""),
         gradient_numbers=sum(survey.gradients.values()),
     )
 

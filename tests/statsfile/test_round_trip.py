@@ -66,7 +66,9 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 
 def test_the_moment_of_an_embedding_is_stored_as_its_diagonal(tmp_path: Path) -> None:
     frequencies = np.random.default_rng(0).dirichlet(np.ones(1000))
-    write(stats(layer("wte", frequencies, kind="embedding"), dtype="float32"), tmp_path / "stats.h5")
+    write(
+        stats(layer("wte", frequencies, kind="embedding"), dtype="float32"), tmp_path / "stats.h5"
+    )
     found = read(tmp_path / "stats.h5").layers["wte"].input_moment
     assert found.dtype == np.float64
     assert np.array_equal(found, frequencies)
