@@ -57,8 +57,7 @@ class Outcome:
     stats: ProbeStats
     deviation: float
     worst: str  # the layer of that deviation
-    missing: tuple[str, ...]  # weights of the reference that condcli has no layer for
-    probed: frozenset[str]  # the names of the weights that it has layers for
+    missing: tuple[str, ...]  # weights that are neither probed nor listed as skipped
 
 
 def probe(checkpoint: Checkpoint, folder: Path, *options: str, root: Path) -> ProbeStats:
@@ -186,12 +185,14 @@ def compared(stats: ProbeStats, network: nn.Module, sums: Mapping[str, Sums]) ->
     apart = {name: difference(stats, name, own) for name, (_, own) in beside.items()}
     worst = max(apart, key=lambda name: apart[name])
     known = {weight for weight, _ in beside.values()}
+    left = [weight.removesuffix(LOOKUP) for weight in sums if weight not in known]
     return Outcome(
         stats=stats,
         deviation=apart[worst],
         worst=worst,
-        missing=tuple(sorted(set(sums) - known)),
-        probed=frozenset(known),
+        missing=tuple(
+            name for name in left if not {name, name.removesuffix(".weight")} & set(stats.skipped)
+        ),
     )
 
 

@@ -62,9 +62,14 @@ def main() -> None:
 
 
 def run_all(checkpoints: Iterable[Checkpoint], folder: Path, root: Path) -> Iterator[Result]:
-    """One by one, saying on stderr where it is; a checkpoint that fails ends the run."""
+    """One by one, saying on stderr where it is; a checkpoint that fails ends the run.
+
+    So does one with a weight that is neither probed nor listed as skipped.
+    """
     for checkpoint in checkpoints:
         result = run(checkpoint, folder, root)
+        if result.single.missing:
+            raise ValueError(f"{checkpoint.name}: lost {', '.join(result.single.missing)}")
         print(f"{checkpoint.name}: off by {deviations(result)}", file=sys.stderr)
         yield result
 
