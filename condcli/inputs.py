@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from condcli.models import Checkpoint, Model
 
 
+SEVERAL = 16  # examples tell what a task is
 OF_FILES = ("split", "target", "tokenizer")  # options without a use for data in memory
 
 
@@ -166,10 +168,11 @@ def task(
         raise UsageError(
             f"{probe_set.source} has class labels, which {loss} does not take", "drop --loss"
         )
-    if loss == "auto":
-        random = probe_set.random_labels
-        loss = "cross-entropy" if random else choose(output_shape, inputs, targets)
     tokens = not any(tensor.is_floating_point() for tensor in leaves(inputs))
+    if loss == "auto" and probe_set.random_labels:
+        loss = "cross-entropy"
+    if loss == "auto":
+        loss = choose(output_shape, *(_first_labelled(probe_set) if tokens else batch))
     found = find_loss(loss, device=device, tokens=tokens)
     if not found.labelled:
         return found, probe_set
@@ -186,6 +189,21 @@ def task(
             "probe it on data with the classes that it was trained on",
         )
     return found, probe_set.with_classes(outputs)
+
+
+def _first_labelled(probe_set: ProbeSet) -> Batch:
+    """The first examples that have a label, several: one alone may have none, or look odd."""
+    import torch
+
+    from condcli.capture.losses import IGNORED_LABEL
+
+    def has_label(batch: Batch) -> bool:
+        return any(bool((y != IGNORED_LABEL).any()) for y in leaves(batch[1]))
+
+    with torch.random.fork_rng(devices=[]):
+        batches = iter(probe_set.read(SEVERAL))
+        first = next(batches)
+        return next(filter(has_label, chain([first], batches)), first)
 
 
 def _classes(

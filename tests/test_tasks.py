@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import Dataset
 
 import condcli
 from condcli.errors import InputError, UsageError
@@ -91,6 +92,20 @@ def test_labels_that_repeat_the_tokens_ask_for_the_next_one(loss: str) -> None:
     assert stats.provenance.loss == pytest.approx(mean, rel=1e-12)
     expected = moment(delta(scores, torch.stack(each).sum()))
     np.testing.assert_allclose(stats.layers["head"].grad_moment, expected, rtol=1e-12, atol=1e-18)
+
+
+def test_the_task_is_not_told_by_an_example_without_labels() -> None:
+    class Prompts(Dataset[dict[str, Tensor]]):
+        def __len__(self) -> int:
+            return N
+
+        def __getitem__(self, index: int) -> dict[str, Tensor]:
+            y = tokens()[index]
+            return {"tokens": tokens()[index], "labels": y if index else torch.full_like(y, -100)}
+
+    stats = condcli.probe(Tagger(outputs=VOCABULARY), Prompts())
+    assert stats.provenance.loss_name == "next-token"
+    assert stats.provenance.loss_terms == (N - 1) * (T - 1)
 
 
 @pytest.mark.parametrize(

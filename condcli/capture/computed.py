@@ -58,7 +58,8 @@ class ComputedWeights:
         return bool(spread > eps**0.5 * block.parameter.abs().max())
 
     def _see(self, tensor: Tensor, name: str, module: nn.Module, origin: Origin) -> list[Block]:
-        key = (name, id(module), origin, tuple(tensor.shape), tensor.stride())
+        place = 0 if tensor._base is None else tensor.storage_offset()  # W[:, :4] is not W[:, 4:]
+        key = (name, id(module), origin, tuple(tensor.shape), tensor.stride(), place)
         if key not in self._blocks:
             leaf = tensor.detach().clone(memory_format=torch.preserve_format)
             self._blocks[key] = blocks_of(name, module, leaf, self._pieces(tensor, origin))
@@ -102,11 +103,13 @@ class ComputedWeights:
         return self._weights.owner(parameter)[0].startswith(f"{path}.")
 
     def _name_of_view(self, view: Tensor, parameter: nn.Parameter) -> str:
-        """The parameter's name; a matrix of a stack of matrices is known by its number."""
+        """The parameter's name, and which run of its rows; of a stack, which matrix."""
         name = self._weights.owner(id(parameter))[0]
         piece = piece_of(view, parameter)
-        one_of_many = parameter.dim() > 2 and piece.stop - piece.start == 1 < parameter.shape[0]
-        return f"{name}.{piece.start}" if one_of_many else name
+        if piece.stop - piece.start == parameter.shape[0]:
+            return name
+        one_of_many = parameter.dim() > 2 and piece.stop - piece.start == 1
+        return f"{name}.{piece.start}" if one_of_many else f"{name}.{piece.start}-{piece.stop}"
 
 
 def _accumulate(leaf: Tensor, grad: Tensor) -> None:

@@ -54,8 +54,13 @@ def measure(
 
     Raises InputError when the data do not fit the model or a statistic is not finite.
     """
-    trusted, shared = rehearsal.example_first, rehearsal.shared
-    capture = Capture(model, options, trusted=trusted, shared=shared)
+    capture = Capture(
+        model,
+        options,
+        trusted=rehearsal.example_first,
+        shared=rehearsal.shared,
+        time_first=rehearsal.time_first,
+    )
     device, dtype = options.device, options.dtype
     totals = Totals()
     with undisturbed(model, options):

@@ -44,6 +44,7 @@ class Capture(TorchFunctionMode):
         *,
         trusted: Container[str] = (),
         shared: Container[str] = (),
+        time_first: Container[str] = (),
     ) -> None:
         super().__init__()
         self.options = options
@@ -58,6 +59,8 @@ class Capture(TorchFunctionMode):
         self._model = model
         self._trusted = trusted  # layers whose input's first axis is the examples'
         self._shared = shared  # layers that have the same rows whatever the examples
+        self._time_first = time_first  # layers whose rows, all in one axis, run in the order (T, N)
+        self._latest_time_first = False  # whether the layer that ran last is one
         self._origins = Origins(self.weights.parameters)
         self._padding: Padding | None = None
 
@@ -242,6 +245,7 @@ class Capture(TorchFunctionMode):
 
     def _real_rows(self, name: str, call: Call, out: Tensor) -> Tensor | None:
         """Which of a call's rows count; None: all of them."""
+        self._latest_time_first = name in self._time_first
         real = self._real_tokens(out, call.map.unit_axis, example_first=name in self._trusted)
         if isinstance(call.map, Convolution) and out.shape[2:] != call.x.shape[2:]:
             return None  # strided: its rows are not the tokens
@@ -256,7 +260,8 @@ class Capture(TorchFunctionMode):
         return self._padding.rows(
             row_axes(out.shape, unit_axis),
             # whatever its own inputs look like, it runs on (T, N, d)
-            time_first=isinstance(self.sites.module, nn.MultiheadAttention),
+            time_first=self._latest_time_first
+            or isinstance(self.sites.module, nn.MultiheadAttention),
             example_first=example_first,
         )
 

@@ -14,7 +14,8 @@ from condcli.batch import Tensors
 class Padding:
     """The real tokens of a batch, (N, T) bool; a call's rows are tokens where their shape says so.
 
-    Rows of one example each (pooled), or of other positions (strided), are left as they are.
+    Rows of one example each (pooled), of other positions (strided), or with a second axis as long
+    as the tokens' are left as they are.
     """
 
     real: Tensor
@@ -30,6 +31,8 @@ class Padding:
         """
         examples, tokens = self.real.shape
         leading = tuple(leading)
+        if tokens in leading[2:]:
+            return None
         if leading[:2] == (tokens, examples) and (examples != tokens or not example_first):
             time_first = True
         real = self.real.t() if time_first else self.real
@@ -41,11 +44,34 @@ class Padding:
 
 
 def real_tokens(inputs: Tensors) -> Tensor | None:
-    """The tokens that are no padding, (N, T) bool; None where all are, or the data do not say."""
-    mask = inputs.get("attention_mask") if isinstance(inputs, Mapping) else None
+    """The tokens that are no padding, (N, T) bool; None where all are, or the data do not say.
+
+    An encoder's and a decoder's tokens are not told apart: no mask then goes for both.
+    """
+    if not isinstance(inputs, Mapping) or any(name.startswith("decoder_") for name in inputs):
+        return None
+    mask = inputs.get("attention_mask")
     if mask is None or mask.dim() != 2 or bool(mask.all()):
         return None
     return mask.bool()
+
+
+def runs_time_first(rows: Tensor, examples: int) -> bool:
+    """Whether rows of ``examples`` copies of one example, (R, …), run in the order (T, N)."""
+    tokens, rest = divmod(len(rows), examples)
+    if rest or tokens < 2:
+        return False
+    first, second, *_ = rows.unflatten(0, (examples, tokens))
+    if _alike(first, second):
+        return False
+    first, second, *_ = rows.unflatten(0, (tokens, examples)).unbind(1)
+    return _alike(first, second)
+
+
+def _alike(a: Tensor, b: Tensor) -> bool:
+    if not a.is_floating_point():
+        return bool((a == b).all())
+    return bool((a - b).abs().max() <= 1e-4 * a.abs().max())
 
 
 def row_axes(shape: Sequence[int], unit_axis: int) -> tuple[int, ...]:

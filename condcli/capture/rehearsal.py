@@ -16,6 +16,7 @@ from condcli.capture.linear_maps import Call, Lookup
 from condcli.capture.memory import SavedBytes
 from condcli.capture.mode import Capture
 from condcli.capture.options import Options
+from condcli.capture.padding import runs_time_first
 from condcli.capture.undisturbed import undisturbed
 from condcli.capture.weights import Use
 from condcli.errors import InputError, UsageError
@@ -38,6 +39,7 @@ class Rehearsal:
     saved_bytes: int  # kept by autograd for one example
     example_first: frozenset[str]  # layers whose input's first axis follows the examples
     shared: frozenset[str]  # layers with the same rows whatever the examples
+    time_first: frozenset[str]  # layers whose rows, all in one axis, run in the order (T, N)
     moment_numbers: int  # entries of all moments
     widest: str  # the layer that has the most of them
     gradient_numbers: int  # weights of the layers that see more than one row per example
@@ -50,12 +52,15 @@ class Survey(Capture):
         super().__init__(model, options)
         self.example_first: set[str] = set()
         self.shared: set[str] = set()
+        self.time_first: set[str] = set()
         self.moments: dict[str, int] = {}
         self.gradients: dict[str, int] = {}
 
     def _see_use(self, name: str, call: Call, use: Use, out: Tensor) -> None:
         if self.same_for_all(call, out):
             self.shared.add(name)
+        if out.dim() == 2 and runs_time_first(call.x.detach(), self.examples):
+            self.time_first.add(name)
         matrices = call.map.weight_matrix(use.weight(use.block.parameter))
         groups, d_out, d_in = matrices.shape
         if self.options.conv == "channels":
@@ -101,6 +106,7 @@ def _rehearsed(model: nn.Module, x: Tensors, survey: Survey) -> Rehearsal:
         saved_bytes=saved.bytes // examples,
         example_first=frozenset(survey.example_first),
         shared=frozenset(survey.shared),
+        time_first=frozenset(survey.time_first),
         moment_numbers=sum(survey.moments.values()),
         widest=max(survey.moments, key=survey.moments.__getitem__, default=""),
         gradient_numbers=sum(survey.gradients.values()),

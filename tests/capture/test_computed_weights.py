@@ -198,6 +198,29 @@ def test_matrices_of_a_stack_are_layers_by_their_number() -> None:
     np.testing.assert_allclose(stats.layers["up.1"].input_moment, rows.T @ rows / 3, rtol=1e-12)
 
 
+def test_runs_of_rows_are_layers_by_their_places() -> None:
+    class Halves(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.both = nn.Parameter(torch.randn(8, 6))
+
+        def forward(self, x: Tensor) -> Tensor:
+            first = functional.linear(x, self.both[:4]) * functional.linear(x, self.both[4:])
+            return first[:, :CLASSES]
+
+    torch.manual_seed(1)
+    net, x, y = Halves(), torch.randn(6, 6), torch.arange(6) % CLASSES
+    stats = probe(net, (x, y), dtype="float64")
+    assert [(name, layer.parameters) for name, layer in stats.layers.items()] == [
+        ("both.0-4", 24),
+        ("both.4-8", 24),
+    ]
+    weight = net.both.detach().double()
+    for name, half in {"both.0-4": weight[:4], "both.4-8": weight[4:]}.items():
+        expected = torch.linalg.svdvals(half).numpy()
+        np.testing.assert_allclose(stats.layers[name].weight_singular_values, expected, rtol=1e-10)
+
+
 def test_wrapped_adapters_are_plain_layers() -> None:
     """The layout of peft: a frozen linear layer, and beside it two small ones."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import transformers
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -105,6 +106,63 @@ def test_activations_count_real_tokens() -> None:
     stats = probe(net, [padded([5, 2, 4], 5)], dtype="float64")
     rows = {name: count.rows for name, count in stats.activations.items()}
     assert rows == {"tanh": 11, "relu": 11}
+
+
+class Flattened(nn.Module):
+    """A layer on all tokens in one axis, in the order (T, N) or (N, T)."""
+
+    def __init__(self, *, time_first: bool) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(VOCABULARY, WIDTH)
+        self.fc = nn.Linear(WIDTH, 7)
+        self.head = nn.Linear(7, VOCABULARY)
+        self.time_first = time_first
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        x = self.embedding(input_ids)
+        x = x.transpose(0, 1) if self.time_first else x
+        h = functional.relu(self.fc(x.reshape(-1, WIDTH))).unflatten(0, x.shape[:2])
+        return self.head(h.transpose(0, 1) if self.time_first else h)
+
+
+@pytest.mark.parametrize(("lengths", "size"), SHAPES)
+@pytest.mark.parametrize("time_first", [False, True])
+def test_tokens_in_one_axis_are_masked_in_their_own_order(
+    lengths: list[int], size: int, time_first: bool
+) -> None:
+    torch.manual_seed(2)
+    net = Flattened(time_first=time_first)
+    inputs, _ = padded(lengths, size)
+    labels = inputs["input_ids"].roll(1, 1).masked_fill(inputs["attention_mask"] == 0, -100)
+    stats = probe(net, [(inputs, labels)], dtype="float64")
+    rows = net.embedding(inputs["input_ids"])[inputs["attention_mask"] == 1].detach().double()
+    expected = (rows.T @ rows / len(rows)).numpy()
+    assert stats.layers["fc"].rows == sum(lengths)
+    np.testing.assert_allclose(stats.layers["fc"].input_moment, expected, rtol=1e-12)
+    on = (net.double().fc(rows) > 0).sum(0).numpy()
+    assert np.array_equal(stats.activations["relu"].active_count, on)
+
+
+def test_heads_as_many_as_tokens_are_not_taken_for_them() -> None:
+    class PerHead(Flattened):
+        def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+            heads = self.embedding(input_ids)[..., None].transpose(1, 2)  # (N, heads, T, 1)
+            return self.head(functional.relu(self.fc(heads.expand(-1, -1, -1, WIDTH)).sum((1, 2))))
+
+    inputs, labels = padded([6, 2, 4], WIDTH)
+    stats = probe(PerHead(time_first=False), [(inputs, labels)], dtype="float64")
+    assert stats.layers["fc"].rows == 3 * WIDTH * WIDTH
+
+
+def test_one_mask_does_not_go_for_a_decoder_too() -> None:
+    torch.manual_seed(0)
+    sizes = {"d_model": 8, "d_kv": 4, "d_ff": 16, "num_heads": 2, "num_layers": 1}
+    config = transformers.T5Config(vocab_size=VOCABULARY, decoder_start_token_id=0, **sizes)
+    inputs, _ = padded([5, 2, 4], 5)
+    decoder = torch.randint(VOCABULARY, (3, 5))
+    data = [({**inputs, "decoder_input_ids": decoder}, torch.randint(VOCABULARY, (3, 5)))]
+    stats = probe(transformers.T5ForConditionalGeneration(config), data, dtype="float64")
+    assert {layer.rows for name, layer in stats.layers.items() if name != "shared"} == {15}
 
 
 def test_the_rows_of_a_strided_convolution_all_count() -> None:
