@@ -42,10 +42,11 @@ def subject_of(model: nn.Module | Model | str | Path) -> Subject:
     from torch import nn
 
     if isinstance(model, nn.Module):
+        model = getattr(model, "_orig_mod", model)  # compiled: the network itself is what runs
         return Subject(model, type(model).__name__, "memory", lambda: _digest(model))
     from condcli.models import load
 
-    loaded = load(Path(model)) if isinstance(model, str | Path) else model
+    loaded = load(model) if isinstance(model, str | Path) else model
     checkpoint = loaded.checkpoint
     return Subject(
         loaded.module, loaded.arch, str(checkpoint.path), lambda: checkpoint.sha256, checkpoint
@@ -102,6 +103,8 @@ def probe_set_of(
         return data
     name = _own_data(subject) if data is None else data
 
+    _require_own_tokenizer(name, subject, place["tokenizer"])
+
     def opened(normalize: str | None) -> ProbeSet:
         chosen: dict[str, Any] = {
             "samples": samples,
@@ -127,6 +130,18 @@ def probe_set_of(
             f"{subject.source}: its own normalize {own!r} does not fit ({error.message})",
             "pass --normalize",
         ) from error
+
+
+def _require_own_tokenizer(data: object, subject: Subject, tokenizer: str | None) -> None:
+    """Raises UsageError where bytes would be taken for tokens of the folder's own tokenizer."""
+    if tokenizer is not None or subject.checkpoint is None or not str(data).startswith("text:"):
+        return
+    folder = subject.checkpoint.path
+    if (folder / "tokenizer.json").is_file():
+        raise UsageError(
+            f"{folder} has a tokenizer, without which {data} would be read as bytes",
+            f"pass --tokenizer {folder} (or --tokenizer bytes, if you mean it)",
+        )
 
 
 def _own_data(subject: Subject) -> str:
@@ -172,7 +187,7 @@ def task(
     if loss == "auto" and probe_set.random_labels:
         loss = "cross-entropy"
     if loss == "auto":
-        loss = choose(output_shape, *(_first_labelled(probe_set) if tokens else batch))
+        loss = choose(output_shape, *_first_labelled(probe_set))
     found = find_loss(loss, device=device, tokens=tokens)
     if not found.labelled:
         return found, probe_set

@@ -99,7 +99,7 @@ class Provenance:
     examples: int  # N
     loss_terms: int  # terms of the summed loss: examples, or labelled positions
     loss: float  # mean over the loss terms, per batch as probed
-    loss_name: str  # cross-entropy, mse, bce
+    loss_name: str  # cross-entropy, next-token, mse, bce, or the user's FILE.py:function
     fisher: str  # empirical
     conv: str  # channels or patches
     norm: str  # batch or running

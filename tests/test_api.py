@@ -78,6 +78,14 @@ def test_options_of_files_are_refused_for_data_in_memory(data: tuple[Tensor, Ten
         condcli.probe(model(), data, target="price")
 
 
+def test_a_compiled_network_is_probed_as_the_network_that_it_is(
+    data: tuple[Tensor, Tensor],
+) -> None:
+    plain, compiled = (condcli.probe(net, data) for net in (model(), torch.compile(model())))
+    assert list(compiled.layers) == list(plain.layers)
+    assert compiled.provenance.model_sha256 == plain.provenance.model_sha256
+
+
 def test_data_without_examples_are_refused() -> None:
     with pytest.raises(InputError):
         condcli.probe(model(), [])

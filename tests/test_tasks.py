@@ -169,6 +169,14 @@ def test_a_zero_or_one_for_each_output_is_binary(dtype: torch.dtype) -> None:
     assert stats.provenance.loss == pytest.approx(float(loss.detach()), rel=1e-7)
 
 
+def test_floats_of_0_and_1_for_several_outputs_are_binary_and_for_one_are_numbers() -> None:
+    torch.manual_seed(0)
+    x, y = torch.randn(20, 4), torch.randint(2, (20, 3)).float()
+    assert probe(nn.Linear(4, 3), x, y).provenance.loss_name == "bce"
+    assert probe(nn.Linear(4, 1), x, y[:, :1]).provenance.loss_name == "mse"
+    assert probe(nn.Linear(4, 3), x, y, loss="mse").provenance.loss_name == "mse"
+
+
 def test_one_output_for_two_classes_is_binary() -> None:
     torch.manual_seed(0)
     stats = probe(nn.Linear(4, 1), torch.randn(20, 4), torch.arange(20) % 2)
@@ -202,6 +210,61 @@ def test_a_class_for_each_example_of_the_batch_is_no_contradiction() -> None:
     stats = probe(Pairs(), torch.randn(5, 2, 4), torch.arange(5))
     assert stats.provenance.loss_terms == 5
     assert list(stats.layers) == ["layer"]
+
+
+class Ragged(Dataset[dict[str, Tensor]]):
+    """Sequences of two to seven tokens, with whatever `labels` makes of them."""
+
+    def __init__(self, labels: Any) -> None:
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return N
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        sequence = torch.arange(2 + index) % VOCABULARY
+        return {"input_ids": sequence, "labels": self.labels(sequence)}
+
+
+class Reader(nn.Module):
+    """The last state of an LSTM, which reads the padding too; it cannot do without a mask."""
+
+    def __init__(self, *, tags: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = nn.Embedding(VOCABULARY, 4)
+        self.rnn = nn.LSTM(4, 5, batch_first=True)
+        self.head = nn.Linear(5, CLASSES)
+        self.tags = tags
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        states = self.rnn(self.embed(input_ids))[0]
+        return self.head(states if self.tags else states[:, -1])
+
+
+def test_padding_does_not_depend_on_the_batches() -> None:
+    data = Ragged(lambda sequence: sequence.sum() % CLASSES)
+    first, *others = (
+        condcli.probe(Reader(), data, dtype="float64", batch_size=size) for size in (N, 1, 2)
+    )
+    for other in others:
+        assert other.provenance.data_sha256 == first.provenance.data_sha256
+        for name, layer in first.layers.items():
+            moment = other.layers[name].grad_moment
+            np.testing.assert_allclose(moment, layer.grad_moment, rtol=1e-10, atol=1e-18)
+
+
+def test_labels_as_many_as_the_tokens_of_one_sequence_are_not_padded() -> None:
+    data = Ragged(lambda sequence: torch.tensor([0, 1, 1]))  # one sequence has three tokens
+    provenance = condcli.probe(Reader(), data).provenance
+    assert (provenance.loss_name, provenance.loss_terms) == ("bce", N)
+
+
+def test_a_label_for_each_token_is_padded_and_a_number_for_each_is_refused() -> None:
+    tagged = Ragged(lambda sequence: sequence % CLASSES)
+    assert condcli.probe(Reader(tags=True), tagged).provenance.loss_terms == 2 + 3 + 4 + 5 + 6 + 7
+    with pytest.raises(InputError, match="no padding"):
+        condcli.probe(Reader(tags=True), Ragged(lambda sequence: sequence.float()))
 
 
 LOSSES = """
@@ -245,6 +308,14 @@ def test_the_users_own_loss_is_summed(tmp_path: Path) -> None:
         probe(Start(), x, y, loss=own_loss(tmp_path, "one_number"))
     with pytest.raises(InputError, match="line 11: KeyError"):
         probe(Start(), x, y, loss=own_loss(tmp_path, "broken"))
+
+
+def test_batches_of_unequal_parts_are_refused() -> None:
+    mask = torch.ones(N, T, dtype=torch.int64)
+    batches = [({"tokens": tokens(), "attention_mask": mask}, labels())]
+    batches += [({"tokens": tokens()}, labels())]
+    with pytest.raises(InputError, match="2 inputs and targets, those before 3"):
+        condcli.probe(Tagger(), batches)
 
 
 def test_several_targets_need_a_loss_of_ones_own() -> None:

@@ -67,21 +67,23 @@ def find_loss(name: str, *, device: torch.device, tokens: bool = False) -> Loss:
 def choose(output_shape: tuple[int, ...], inputs: Tensors, target: Tensors) -> str:
     """The loss that ``auto`` means for outputs of this shape (examples aside) and such targets.
 
-    Squared error for floats; next-token cross entropy where the labels repeat the input tokens;
-    binary cross entropy where there is a 0 or 1 for each output; else cross entropy.
+    Binary cross entropy where there is a 0 or 1 for each output (in floats, for several outputs);
+    else squared error for floats; next-token cross entropy where the labels repeat the input
+    tokens; else cross entropy.
     """
     if not isinstance(target, Tensor):
         raise UsageError(
             "targets of several tensors have no loss of their own",
             "name it: --loss FILE.py:function",
         )
+    outputs = prod(output_shape)
+    one_each = outputs == prod(target.shape[1:]) > 0
+    binary = one_each and bool(((target == 0) | (target == 1)).all())
     if target.is_floating_point():
-        return "mse"
+        return "bce" if binary and outputs > 1 else "mse"
     if any(_repeats(target, tensor) for tensor in leaves(inputs)):
         return "next-token"
-    one_each = prod(output_shape) == prod(target.shape[1:]) > 0
-    binary = bool(((target == 0) | (target == 1)).all())
-    return "bce" if one_each and binary else "cross-entropy"
+    return "bce" if binary else "cross-entropy"
 
 
 def class_axis(output_shape: tuple[int, ...], target_shape: tuple[int, ...], tokens: bool) -> int:

@@ -59,7 +59,7 @@ def real_tokens(inputs: Tensors) -> Tensor | None:
 def runs_time_first(rows: Tensor, examples: int) -> bool:
     """Whether rows of ``examples`` copies of one example, (R, …), run in the order (T, N)."""
     tokens, rest = divmod(len(rows), examples)
-    if rest or tokens < 2:
+    if rest or tokens < 2 or examples < 2:
         return False
     first, second, *_ = rows.unflatten(0, (examples, tokens))
     if _alike(first, second):

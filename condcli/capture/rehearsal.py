@@ -22,13 +22,22 @@ from condcli.capture.weights import Use
 from condcli.errors import InputError, UsageError
 from condcli.user_code import foreign_code, one_line
 
+FLOAT32_INSIDE = "the network makes float32 tensors of its own: leave out --dtype float64"
 # What torch says, and what to do about it where that is known.
 REMEDIES = {
     "more than 1 value per channel": "pass more --samples or --norm running",
     "'indices' to have": "the network takes tokens: give it integers, or text:FILE",
-    "Float and Double": "the network makes float32 tensors of its own: leave out --dtype float64",
+    "Float and Double": FLOAT32_INSIDE,
+    "got Double": FLOAT32_INSIDE,
+    "index out of range": "the data have more tokens or positions than the network: pass its own "
+    "--tokenizer, or a smaller --length",
+    "exactly one of input_ids": "an encoder with a decoder needs decoder_input_ids in the data",
+    "decoder_input_ids": "an encoder with a decoder needs decoder_input_ids in the data",
     "AttributeError": "correct the network's code, or take the version that the weights are of",
 }
+
+
+SHAPES = "choose data of the shape it was trained on, or check --arch"
 
 
 @dataclass(frozen=True)
@@ -158,4 +167,6 @@ def _remedy(cause: str, x: Tensors) -> str:
     if "type" in cause and not any(tensor.is_floating_point() for tensor in leaves(x)):
         return "store x as floats or uint8"
     known = (remedy for phrase, remedy in REMEDIES.items() if phrase in cause)
-    return next(known, "choose data of the shape it was trained on, or check --arch")
+    tokens = not any(tensor.is_floating_point() for tensor in leaves(x))
+    usual = "check --tokenizer and --length, or --arch" if tokens else SHAPES
+    return next(known, usual)

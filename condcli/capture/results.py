@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
+import torch
 from torch import nn
 
 from condcli.capture.layer import LayerCapture
@@ -25,7 +26,7 @@ def finished(
         name: why for name, layer in capture.layers.items() if (why := _missing(capture, layer))
     }
     complete = [layer for name, layer in capture.layers.items() if name not in missing]
-    _require_finite(complete)
+    _require_finite(complete, capture.options.dtype)
     account = Account(capture.weights)
     layers = {
         layer.name: layer.stats(
@@ -78,7 +79,7 @@ def _other_use(capture: Capture, layer: LayerCapture) -> str:
     return next((user for user in users if user != layer.name), "")
 
 
-def _require_finite(layers: Sequence[LayerCapture]) -> None:
+def _require_finite(layers: Sequence[LayerCapture], dtype: torch.dtype) -> None:
     """Raise InputError naming the layer where NaN or infinity came up first in the pass."""
     checks: list[tuple[LayerCapture, str, Callable[[], bool]]]
     checks = [(layer, "weights", layer.weight_is_finite) for layer in layers]
@@ -88,7 +89,8 @@ def _require_finite(layers: Sequence[LayerCapture]) -> None:
         if not is_finite():
             raise InputError(
                 f"layer {layer.name}: its {what} are not finite",
-                "check the checkpoint and the scale of the input, or try --dtype float64",
+                "check the checkpoint and the scale of the input"
+                + (", or try --dtype float64" if dtype != torch.float64 else ""),
             )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from condcli.batch import Tensors, examples_in, leaves
 from condcli.capture.losses import IGNORED_LABEL, Evaluation
 from condcli.capture.moments import sum_dtype
+from condcli.errors import InputError
 
 
 class Totals:
@@ -23,18 +24,24 @@ class Totals:
         self._loss: Tensor | None = None
         self._right: Tensor | None = None
         self._labels = torch.zeros(0, dtype=torch.int64)
-        self._hashes = (hashlib.sha256(), hashlib.sha256())
+        self._hashes: list[hashlib._Hash] = []  # of each input, then of each target
 
     def see_data(self, x: Tensors, y: Tensors) -> None:
-        """Take in one batch as the data set gave it; inputs and targets are hashed apart, so the
-        digest does not depend on how the examples fall into batches.
+        """Take in one batch as the data set gave it; its tensors are hashed apart, so the digest
+        does not depend on how the examples fall into batches.
         """
         examples = examples_in(y)
         self.examples += examples
         self.largest_batch = max(self.largest_batch, examples)
-        for digest, tensors in zip(self._hashes, (x, y), strict=True):
-            for tensor in leaves(tensors):
-                digest.update(tensor_bytes(tensor))
+        tensors = [*leaves(x), *leaves(y)]
+        self._hashes = self._hashes or [hashlib.sha256() for _ in tensors]
+        if len(tensors) != len(self._hashes):
+            raise InputError(
+                f"a batch has {len(tensors)} inputs and targets, those before {len(self._hashes)}",
+                "give all batches the same parts",
+            )
+        for digest, tensor in zip(self._hashes, tensors, strict=True):
+            digest.update(tensor_bytes(tensor))
 
     def see_result(self, result: Evaluation) -> None:
         """Take in the loss of one batch, and how many of its labels the scores got right."""
@@ -65,8 +72,7 @@ class Totals:
 
     def data_sha256(self) -> str:
         """Digest of all inputs, then all targets."""
-        inputs, targets = self._hashes
-        return hashlib.sha256(inputs.digest() + targets.digest()).hexdigest()
+        return hashlib.sha256(b"".join(each.digest() for each in self._hashes)).hexdigest()
 
 
 def tensor_bytes(tensor: Tensor) -> memoryview:

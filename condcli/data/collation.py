@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from condcli.batch import Batch, Tensors
 from condcli.data.items import TOKENS, UNLABELLED, as_pair, divided
-from condcli.data.probe_set import Examples, IntArray
+from condcli.data.probe_set import Examples, Fetch, IntArray
 from condcli.data.seeding import own_randomness
 from condcli.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+MASK = "attention_mask"
+TARGET = ""  # no input has this name
 
 
 def from_items(
@@ -20,35 +25,63 @@ def from_items(
 ) -> Examples:
     """Examples of which `item` gives one by its number, as a pair or a dict (see items.py).
 
-    Each is made with torch's generator seeded by `seed` and its number. `length` as in `collate`.
+    Each is made with torch's generator seeded by `seed` and its number. `length` as in `layout_of`.
     """
 
     def seeded(index: int) -> Any:
         with own_randomness(seed + index):
             return item(index)
 
-    def fetch(indices: IntArray) -> Batch:
-        pairs = [as_pair(seeded(int(index)), f"{source}: example {index}") for index in indices]
-        return collate(pairs, source=source, length=length)
+    def pairs(indices: IntArray) -> Iterator[Batch]:
+        for index in indices:
+            yield as_pair(seeded(int(index)), f"{source}: example {index}")
+
+    def fetch(indices: IntArray, layout: Layout | None = None) -> Batch:
+        batch = list(pairs(indices))
+        return collate(batch, source=source, layout=layout or layout_of(batch, length=length))
+
+    def settled(indices: IntArray) -> Fetch:
+        has_tokens = _tokens(next(pairs(indices))[0]) is not None
+        layout = layout_of(pairs(indices), length=length) if has_tokens else None
+        return partial(fetch, layout=layout)
 
     def unprepared(index: int) -> tuple[Any, Any]:
         return divided(seeded(index), f"{source}: example {index}")
 
-    return Examples(total=total, fetch=fetch, unprepared=unprepared)
+    return Examples(total=total, fetch=fetch, settled=settled, unprepared=unprepared)
 
 
-def collate(pairs: Sequence[Batch], *, source: str, length: int = 0) -> Batch:
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How token sequences (dicts with `input_ids`) of unequal lengths are brought to one."""
+
+    length: int  # what all are padded to; 0 if they have one length anyway
+    beside: frozenset[str]  # names of what has a value for each token; TARGET for the targets
+
+
+def layout_of(pairs: Iterable[Batch], *, length: int) -> Layout:
+    """The layout of some examples: to the longest, and to `length` at least, if that is not 0."""
+    sizes, beside = {length} - {0}, None
+    for inputs, targets in pairs:
+        tokens = _tokens(inputs)
+        if tokens is not None and isinstance(inputs, Mapping):
+            sizes.add(len(tokens))
+            each = {**inputs, TARGET: targets}
+            fitting = {name for name, value in each.items() if _is_beside(value, tokens)}
+            beside = fitting if beside is None else beside & fitting
+    pads = beside is not None and (length > 0 or len(sizes) > 1)
+    return Layout(max(sizes) if pads else 0, frozenset(beside or ()))
+
+
+def collate(pairs: Sequence[Batch], *, source: str, layout: Layout) -> Batch:
     """The batch of some examples (inputs, targets), each without the examples' axis.
 
-    Token sequences (dicts with `input_ids`) of unequal lengths are padded at their end to the
-    longest: with 0, and -100 in a label for each token. The attention mask, made where there is
-    none, says what is padding. With a `length`, all are padded to it and have a mask.
+    Tokens are padded at their end as the layout says: with 0, and -100 in a label for each token.
+    The attention mask, made where there is none, says what is padding. Raises InputError for
+    numbers that would have to be padded: none stands for no number.
     """
-    tokens = [_tokens(inputs) for inputs, _ in pairs]
-    sizes = {len(sequence) for sequence in tokens if sequence is not None}
-    longest = max(length, *sizes) if sizes else 0
-    if sizes and (length or sizes != {longest}):
-        pairs = [_padded(pair, longest) for pair in pairs]
+    if layout.length:
+        pairs = [_padded(pair, layout, source) for pair in pairs]
     inputs = _stacked([inputs for inputs, _ in pairs], source, "inputs")
     return inputs, _stacked([targets for _, targets in pairs], source, "targets")
 
@@ -59,22 +92,35 @@ def _tokens(inputs: Tensors) -> Tensor | None:
     return found if found is not None and found.ndim == 1 else None
 
 
-def _padded(pair: Batch, longest: int) -> Batch:
+def _is_beside(value: Any, tokens: Tensor) -> bool:
+    return getattr(value, "ndim", 0) == 1 and len(value) == len(tokens)
+
+
+def _padded(pair: Batch, layout: Layout, source: str) -> Batch:
     import torch
 
     inputs, targets = pair
-    assert isinstance(inputs, Mapping)
-    size = len(inputs[TOKENS])
+    tokens = _tokens(inputs)
+    if tokens is None or not isinstance(inputs, Mapping):
+        return pair
+    missing = layout.length - len(tokens)
 
-    def pad(tensor: Tensor, value: int) -> Tensor:
-        if tensor.ndim != 1 or len(tensor) != size:
+    def pad(name: str, tensor: Tensor, value: int) -> Tensor:
+        if name not in layout.beside:
             return tensor
-        return torch.nn.functional.pad(tensor, (0, longest - size), value=value)
+        return torch.nn.functional.pad(tensor, (0, missing), value=value)
 
-    mask = inputs.get("attention_mask", torch.ones(size, dtype=torch.int64))
-    padded = {name: pad(tensor, 0) for name, tensor in {**inputs, "attention_mask": mask}.items()}
-    if isinstance(targets, torch.Tensor):
-        targets = pad(targets, UNLABELLED)
+    mask = inputs.get(MASK)
+    named = {**inputs, MASK: torch.ones(len(tokens), dtype=torch.int64) if mask is None else mask}
+    padded = {name: pad(name, tensor, 0) for name, tensor in named.items() if name != MASK}
+    padded[MASK] = torch.nn.functional.pad(named[MASK], (0, missing))
+    if isinstance(targets, torch.Tensor) and TARGET in layout.beside:
+        if targets.is_floating_point() and missing:
+            raise InputError(
+                f"{source}: numbers for each token have no padding, and lengths are unequal",
+                "pad them yourself, and leave the padding out in a --loss FILE.py:function",
+            )
+        targets = pad(TARGET, targets, UNLABELLED)
     return padded, targets
 
 

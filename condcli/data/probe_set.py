@@ -36,6 +36,8 @@ class Examples:
     usual: Normalization | None = None  # the data set's customary one
     standard: Callable[[], Normalization] | None = None  # by mean and deviation of all of them
     random_labels: bool = False  # see ProbeSet
+    # The same, told which examples there will be: what it gives does not depend on the batches.
+    settled: Callable[[IntArray], Fetch] | None = None
     # One input before it is a tensor of the batch's shape, with its target, for a transform.
     unprepared: Callable[[int], tuple[Any, Any]] | None = None
     transform: str | None = None  # what has been done by such a one
@@ -141,17 +143,18 @@ def draw(
 ) -> ProbeSet:
     """A subset of `examples`, fixed by the seed: `samples` of them, or all there are."""
     indices = _chosen(examples.total, samples, seed)
+    fetch = examples.settled(indices) if examples.settled else examples.fetch
     normalization = choose_normalization(
         normalize,
         usual=examples.usual,
         standard=examples.standard,
-        first=lambda: as_inputs(examples.fetch(indices[:1])[0]),
+        first=lambda: as_inputs(fetch(indices[:1])[0]),
     )
 
     def read(batch_size: int) -> Iterator[Batch]:
         # Sizes differ by at most one: batch statistics of a small remainder would be noise.
         for part in np.array_split(indices, math.ceil(len(indices) / batch_size)):
-            yield prepared(examples.fetch(part), normalization)
+            yield prepared(fetch(part), normalization)
 
     return ProbeSet(
         source=source,

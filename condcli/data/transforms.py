@@ -38,7 +38,12 @@ def transformed(examples: Examples, spec: str, *, source: str, seed: int) -> Exa
     _as_picture(unprepared(0)[0], spec, source)
     made = from_items(item, examples.total, source=source, seed=seed)
     return replace(
-        examples, fetch=made.fetch, usual=None, standard=None, transform=f"transform {spec}"
+        examples,
+        fetch=made.fetch,
+        settled=made.settled,
+        usual=None,
+        standard=None,
+        transform=f"transform {spec}",
     )
 
 

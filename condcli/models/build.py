@@ -36,7 +36,7 @@ class Model:
 
 
 def load(
-    path: Path,
+    path: str | Path,
     *,
     arch: str | None = None,
     arch_args: Mapping[str, object] | None = None,
@@ -44,7 +44,7 @@ def load(
     weights: str | None = None,
 ) -> Model:
     """The network in the checkpoint at `path`; see `read_checkpoint` and `build` for the errors."""
-    checkpoint = read_checkpoint(path, trust=trust, weights=weights)
+    checkpoint = read_checkpoint(Path(path), trust=trust, weights=weights)
     return build(checkpoint, arch=arch, arch_args=arch_args)
 
 

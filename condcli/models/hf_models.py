@@ -48,7 +48,7 @@ def hf_config(path: Path, args: Mapping[str, object]) -> PreTrainedConfig:
 def hf_network(config: PreTrainedConfig) -> nn.Module:
     """The network of the configuration, with random weights."""
     with _offline():
-        network: nn.Module = _network_class(config)._from_config(config, **ATTENTION)
+        network: nn.Module = _network_class(config)._from_config(config, **EAGER)
     return network
 
 
@@ -67,7 +67,7 @@ def hf_network_with(
             dtype=dtype,
             output_loading_info=True,
             ignore_mismatched_sizes=True,
-            **ATTENTION,
+            **EAGER,
         )
     misfits = {
         "missing": sorted(info["missing_keys"]),
@@ -78,7 +78,7 @@ def hf_network_with(
 
 
 # Everything by name and nothing fused; a configuration's own word could also name code to fetch.
-ATTENTION = {"attn_implementation": "eager"}
+EAGER = {"attn_implementation": "eager", "experts_implementation": "eager"}
 
 
 def _check(file: Path, words: Mapping[str, object]) -> None:

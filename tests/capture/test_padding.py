@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from condcli.api import probe
+from condcli.capture.padding import runs_time_first
 from condcli.stats import ProbeStats
 
 from .attention import PlainAttention
@@ -141,6 +142,10 @@ def test_tokens_in_one_axis_are_masked_in_their_own_order(
     np.testing.assert_allclose(stats.layers["fc"].input_moment, expected, rtol=1e-12)
     on = (net.double().fc(rows) > 0).sum(0).numpy()
     assert np.array_equal(stats.activations["relu"].active_count, on)
+
+
+def test_one_example_tells_no_order() -> None:
+    assert not runs_time_first(torch.zeros(6, 4), 1)
 
 
 def test_heads_as_many_as_tokens_are_not_taken_for_them() -> None:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+import transformers
 from torch import nn
 
 import condcli
@@ -117,6 +118,20 @@ def test_layers_left_out_are_listed_as_skipped(
     stats = condcli.read(Path("stats.h5"))
     assert [*stats.layers] == names[:1]
     assert [*stats.skipped] == names[1:]
+
+
+def test_bytes_are_not_taken_for_the_tokens_of_a_folders_tokenizer(
+    condcli_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    config = transformers.GPT2Config(vocab_size=300, n_positions=16, n_embd=8, n_layer=1, n_head=2)
+    transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt2")
+    (tmp_path / "gpt2" / "tokenizer.json").write_text("{}")
+    (tmp_path / "text.txt").write_text("Read as bytes, this has a meaning of its own. " * 9)
+    given = ["probe", tmp_path / "gpt2", "--data", f"text:{tmp_path / 'text.txt'}", "--length", 8]
+    refused = condcli_run(*given, "-o", tmp_path / "a.h5")
+    assert refused.code == 2
+    assert f"pass --tokenizer {tmp_path / 'gpt2'}" in refused.err
+    assert condcli_run(*given, "--tokenizer", "bytes", "-o", tmp_path / "b.h5").code == 0
 
 
 def test_an_output_that_exists_is_kept_unless_forced(
