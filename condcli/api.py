@@ -114,7 +114,7 @@ def probe(
     with naming_file(subject):
         measurement = measure(
             subject.module,
-            probe_set.batches(batch_size),
+            probe_set.placed(batch_size),
             options,
             loss=found,
             rehearsal=rehearsal,

@@ -1,9 +1,10 @@
-"""What a network takes and is compared with: one tensor, several in order, or several by name."""
+"""What a network takes and is compared with, and how batches are shared out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Union
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar, Union
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -12,6 +13,30 @@ if TYPE_CHECKING:
 # arguments. The first axis of every tensor is the examples'.
 Tensors = Union["Tensor", tuple["Tensor", ...], Mapping[str, "Tensor"]]
 Batch = tuple[Tensors, Tensors]  # inputs and targets
+PlacedBatch = tuple[int, Batch]  # the place of its first example in the probe set, from 0
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Share:
+    """Every ``of``-th batch from batch ``number`` on, of the batches that one process would form.
+
+    A batch is never cut, so batch statistics are the same however the work is shared out.
+    """
+
+    number: int = 0  # from 0
+    of: int = 1
+
+    def pick(self, batches: Sequence[Item]) -> Sequence[Item]:
+        """The share's own of all batches."""
+        return batches[self.number :: self.of]
+
+    def part(self, number: int, of: int) -> Share:
+        """The share of this share that has this number of so many."""
+        return Share(self.number + number * self.of, self.of * of)
+
+
+WHOLE = Share()
 
 
 def leaves(tensors: Tensors) -> Iterator[Tensor]:

@@ -83,7 +83,7 @@ def first_batch(probe_set: ProbeSet) -> Batch:
     import torch
 
     with torch.random.fork_rng(devices=[]):
-        return next(iter(probe_set.read(1)))
+        return probe_set.read(probe_set.parts(1)[0])
 
 
 def probe_set_of(
@@ -216,7 +216,7 @@ def _first_labelled(probe_set: ProbeSet) -> Batch:
         return any(bool((y != IGNORED_LABEL).any()) for y in leaves(batch[1]))
 
     with torch.random.fork_rng(devices=[]):
-        batches = iter(probe_set.read(SEVERAL))
+        batches = map(probe_set.read, probe_set.parts(SEVERAL))
         first = next(batches)
         return next(filter(has_label, chain([first], batches)), first)
 
@@ -238,8 +238,8 @@ def _ignoring(label: int, probe_set: ProbeSet) -> ProbeSet:
     """The same examples, with torch's own sign for targets without a label."""
     from condcli.capture.losses import IGNORED_LABEL
 
-    def read(batch_size: int) -> Iterator[Batch]:
-        for inputs, targets in probe_set.read(batch_size):
-            yield inputs, mapped(lambda y: y.masked_fill(y == label, IGNORED_LABEL), targets)
+    def read(part: slice) -> Batch:
+        inputs, targets = probe_set.read(part)
+        return inputs, mapped(lambda y: y.masked_fill(y == label, IGNORED_LABEL), targets)
 
     return probe_set if label == IGNORED_LABEL else replace(probe_set, read=read)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from condcli.batch import Batch, Tensors, examples_in
+from condcli.batch import PlacedBatch, Tensors, examples_in
 from condcli.capture.calling import call
 from condcli.capture.losses import Evaluation, Loss
 from condcli.capture.memory import peak_memory
@@ -37,7 +37,7 @@ class Measurement:
 
 def measure(
     model: nn.Module,
-    batches: Iterable[Batch],
+    batches: Iterable[PlacedBatch],
     options: Options,
     *,
     loss: Loss,
@@ -64,9 +64,11 @@ def measure(
     device, dtype = options.device, options.dtype
     totals = Totals()
     with undisturbed(model, options):
-        for x, y in batches:
-            totals.see_data(x, y)
+        for place, (x, y) in batches:
+            totals.see_data(x, y, place)
             start = time.perf_counter()
+            # A network that draws random numbers draws the same ones however batches are shared.
+            torch.manual_seed(options.seed + place)
             real = real_tokens(x)
             with attributes_kept(model):
                 x = on_device(x, device, dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from condcli.batch import Tensors, examples_in, leaves
 from condcli.capture.losses import IGNORED_LABEL, Evaluation
 from condcli.capture.moments import sum_dtype
 from condcli.errors import InputError
+
+PLACE_BYTES = 8
 
 
 class Totals:
@@ -24,24 +27,22 @@ class Totals:
         self._loss: Tensor | None = None
         self._right: Tensor | None = None
         self._labels = torch.zeros(0, dtype=torch.int64)
-        self._hashes: list[hashlib._Hash] = []  # of each input, then of each target
+        self._tensors = 0  # that a batch consists of
+        self._digests = 0  # their sum
 
-    def see_data(self, x: Tensors, y: Tensors) -> None:
-        """Take in one batch as the data set gave it; its tensors are hashed apart, so the digest
-        does not depend on how the examples fall into batches.
-        """
+    def see_data(self, x: Tensors, y: Tensors, place: int) -> None:
+        """Take in one batch as the data set gave it; its first example has this place there."""
         examples = examples_in(y)
         self.examples += examples
         self.largest_batch = max(self.largest_batch, examples)
         tensors = [*leaves(x), *leaves(y)]
-        self._hashes = self._hashes or [hashlib.sha256() for _ in tensors]
-        if len(tensors) != len(self._hashes):
+        self._tensors = self._tensors or len(tensors)
+        if len(tensors) != self._tensors:
             raise InputError(
-                f"a batch has {len(tensors)} inputs and targets, those before {len(self._hashes)}",
+                f"a batch has {len(tensors)} inputs and targets, those before {self._tensors}",
                 "give all batches the same parts",
             )
-        for digest, tensor in zip(self._hashes, tensors, strict=True):
-            digest.update(tensor_bytes(tensor))
+        self._digests += sum(digests_of(tensors, place, examples))
 
     def see_result(self, result: Evaluation) -> None:
         """Take in the loss of one batch, and how many of its labels the scores got right."""
@@ -71,8 +72,21 @@ class Totals:
         return float(self._labels.max()) / max(1, self.terms)
 
     def data_sha256(self) -> str:
-        """Digest of all inputs, then all targets."""
-        return hashlib.sha256(b"".join(each.digest() for each in self._hashes)).hexdigest()
+        """Digest of all examples with their places, 64 hexadecimal digits.
+
+        The sum, modulo 2²⁵⁶, of the SHA-256 of each: that of disjoint parts is the sum of theirs.
+        """
+        return f"{self._digests % 2**256:064x}"
+
+
+def digests_of(tensors: Sequence[Tensor], place: int, examples: int) -> Iterator[int]:
+    """SHA-256 of each example: of its place in the probe set, then of its numbers in order."""
+    contents = [(tensor_bytes(tensor), tensor.nbytes // examples) for tensor in tensors]
+    for row in range(examples):
+        digest = hashlib.sha256((place + row).to_bytes(PLACE_BYTES, "little"))
+        for content, size in contents:
+            digest.update(content[row * size : (row + 1) * size])
+        yield int.from_bytes(digest.digest(), "big")
 
 
 def tensor_bytes(tensor: Tensor) -> memoryview:

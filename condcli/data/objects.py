@@ -13,7 +13,7 @@ from condcli.data.arrays import in_memory, require_paired
 from condcli.data.collation import from_items
 from condcli.data.items import as_pair
 from condcli.data.normalization import choose_normalization
-from condcli.data.probe_set import Examples, ProbeSet, draw, prepared
+from condcli.data.probe_set import Examples, ProbeSet, draw, parts_of, prepared
 from condcli.data.request import require_sensible
 from condcli.data.seeding import own_randomness
 from condcli.data.tensors import as_inputs
@@ -123,7 +123,9 @@ def _from_batches(
         normalize, usual=None, standard=None, first=lambda: as_inputs(stored[0][0])
     )
     batches = [prepared(batch, normalization) for batch in stored]
-    examples = sum(examples_in(inputs) for inputs, _ in batches)
+    parts = parts_of([examples_in(inputs) for inputs, _ in batches])
+    at = {part.start: batch for part, batch in zip(parts, batches, strict=True)}
+    examples = parts[-1].stop
     return ProbeSet(
         source=source,
         split="all",
@@ -133,7 +135,8 @@ def _from_batches(
         total=examples,
         indices=np.arange(examples, dtype=np.int64),
         normalize=str(normalization or "none"),
-        read=lambda batch_size: batches,
+        parts=lambda batch_size: parts,
+        read=lambda part: at[part.start],
     )
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from condcli.batch import Batch, Tensors, examples_in, leaves, mapped
+from condcli.batch import WHOLE, Batch, PlacedBatch, Share, Tensors, leaves, mapped
 from condcli.data.items import UNLABELLED
 from condcli.data.normalization import Normalization, choose_normalization
 from condcli.data.request import require_sensible
@@ -58,7 +59,9 @@ class ProbeSet:
     total: int  # examples that there were to choose from
     indices: IntArray  # (N,), ascending: the chosen ones
     normalize: str  # what was done to the inputs: `mean 0.1307, std 0.3081`, `none`, …
-    read: Callable[[int], Iterable[Batch]] = field(repr=False)  # batch size -> unchecked batches
+    # batch size -> the places (of indices) that each batch consists of, in order
+    parts: Callable[[int], Sequence[slice]] = field(repr=False)
+    read: Callable[[slice], Batch] = field(repr=False)  # one of these parts, unchecked
     random_labels: bool = False  # targets are uniform in [0, 1) until with_classes makes labels
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
@@ -68,6 +71,10 @@ class ProbeSet:
         floats; either may be several tensors. Non-finite numbers and labels that are no class
         raise InputError.
         """
+        return (batch for _, batch in self.placed(batch_size))
+
+    def placed(self, batch_size: int, share: Share = WHOLE) -> Iterator[PlacedBatch]:
+        """The batches of a share, each with its place; those of other shares are not read."""
         if batch_size < 1:
             raise UsageError(f"a batch size of {batch_size} is not positive", "give 1 or more")
         if self.random_labels and self.classes is None:
@@ -75,7 +82,11 @@ class ProbeSet:
                 f"{self.source} has no labels before the number of classes is known",
                 "ask with_classes(n) for labels below n",
             )
-        return self._checked(self.read(batch_size))
+        return map(self._checked, share.pick(self.parts(batch_size)))
+
+    def examples_of(self, share: Share, batch_size: int) -> int:
+        """How many examples the batches of a share have."""
+        return sum(part.stop - part.start for part in share.pick(self.parts(batch_size)))
 
     def with_classes(self, outputs: int) -> ProbeSet:
         """The same examples, for a classifier with so many outputs.
@@ -90,14 +101,12 @@ class ProbeSet:
             )
         return replace(self, classes=outputs)
 
-    def _checked(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        start = 0
-        for inputs, targets in batches:
-            numbers = self.indices[start : start + examples_in(inputs)]
-            start += len(numbers)
-            self._require_finite(inputs, numbers, "input")
-            self._require_finite(targets, numbers, "target")
-            yield inputs, self._labels(targets, numbers)
+    def _checked(self, part: slice) -> PlacedBatch:
+        inputs, targets = self.read(part)
+        numbers = self.indices[part]
+        self._require_finite(inputs, numbers, "input")
+        self._require_finite(targets, numbers, "target")
+        return part.start, (inputs, self._labels(targets, numbers))
 
     def _require_finite(self, tensors: Tensors, numbers: IntArray, what: str) -> None:
         for values in leaves(tensors):
@@ -151,11 +160,6 @@ def draw(
         first=lambda: as_inputs(fetch(indices[:1])[0]),
     )
 
-    def read(batch_size: int) -> Iterator[Batch]:
-        # Sizes differ by at most one: batch statistics of a small remainder would be noise.
-        for part in np.array_split(indices, math.ceil(len(indices) / batch_size)):
-            yield prepared(fetch(part), normalization)
-
     return ProbeSet(
         source=source,
         split=examples.split,
@@ -165,7 +169,8 @@ def draw(
         total=examples.total,
         indices=indices,
         normalize=str(normalization or examples.transform or "none"),
-        read=read,
+        parts=lambda batch_size: _nearly_equal(len(indices), math.ceil(len(indices) / batch_size)),
+        read=lambda part: prepared(fetch(indices[part]), normalization),
         random_labels=examples.random_labels,
     )
 
@@ -174,6 +179,18 @@ def prepared(batch: Batch, normalization: Normalization | None) -> Batch:
     """The stored batch as the network is to see it."""
     inputs, targets = as_inputs(batch[0]), as_targets(batch[1])
     return (mapped(normalization, inputs) if normalization else inputs), targets
+
+
+def parts_of(sizes: Sequence[int]) -> Sequence[slice]:
+    """Runs of so many places each, one after the other."""
+    bounds = [0, *accumulate(sizes)]
+    return [slice(*ends) for ends in pairwise(bounds)]
+
+
+def _nearly_equal(total: int, count: int) -> Sequence[slice]:
+    """Sizes differ by at most one: batch statistics of a small remainder would be noise."""
+    least, longer = divmod(total, count)
+    return parts_of([least + 1] * longer + [least] * (count - longer))
 
 
 def _chosen(total: int, samples: int | None, seed: int) -> IntArray:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from condcli.batch import Share
 from condcli.data import as_probe_set, from_tensors
 from condcli.errors import InputError, UsageError
 
@@ -203,3 +204,49 @@ def test_tokens_are_not_normalised():
                     seed=0,
                     normalize=normalize,
                 )
+
+
+@pytest.mark.parametrize("shares", [1, 2, 3, 7])
+def test_shares_hold_the_very_batches_of_the_whole(shares):
+    probe_set = numbered()
+    whole = list(probe_set.placed(20))
+    placed = {}
+    for number in range(shares):
+        share = Share(number, shares)
+        mine = list(probe_set.placed(20, share))
+        assert probe_set.examples_of(share, 20) == sum(len(y) for _, (_, y) in mine)
+        placed |= dict(mine)
+    assert sorted(placed) == [place for place, _ in whole]
+    for place, (inputs, targets) in whole:
+        assert torch.equal(placed[place][0], inputs)
+        assert torch.equal(placed[place][1], targets)
+        assert targets[0] == place
+
+
+def test_the_parts_of_a_share_are_shares():
+    batches = list(range(23))
+    parts = [Share(1, 3).part(number, 2).pick(batches) for number in range(2)]
+    assert sorted(parts[0] + parts[1]) == Share(1, 3).pick(batches) == batches[1::3]
+
+
+def test_a_share_reads_no_example_of_another():
+    class Recorder:
+        def __len__(self):
+            return 12
+
+        def __getitem__(self, index):
+            asked.append(index)
+            return torch.full((2,), float(index)), index
+
+    asked = []
+    probe_set = as_probe_set(Recorder(), source="recorder", samples=None, seed=0)
+    asked.clear()
+    assert [len(y) for _, (_, y) in probe_set.placed(3, Share(1, 2))] == [3, 3]
+    assert asked == [3, 4, 5, 9, 10, 11]
+
+
+def test_batches_that_come_ready_are_shared_out_whole():
+    batches = [(torch.full((n, 2), float(n)), torch.zeros(n)) for n in (3, 1, 4, 2)]
+    probe_set = as_probe_set(batches, source="loader", samples=None, seed=0)
+    mine = [(place, len(y)) for place, (_, y) in probe_set.placed(99, Share(1, 2))]
+    assert mine == [(3, 1), (8, 2)]
