@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from condcli.batch import examples_in
+from condcli.batch import WHOLE, Share, examples_in
 from condcli.errors import UsageError
 from condcli.inputs import Subject, first_batch, naming_file, probe_set_of, subject_of, task
 from condcli.stats import ProbeStats, Provenance
@@ -48,6 +48,7 @@ def probe(
     seed: int = 0,
     layers: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    shard: str | None = None,
     command: str = "condcli.probe",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ProbeStats:
@@ -80,6 +81,7 @@ def probe(
         seed=seed,
         layers=tuple(layers),
         exclude=tuple(exclude),
+        shard=WHOLE if shard is None else Share.parse(shard),
     )
     subject = subject_of(model)
     probe_set = probe_set_of(
@@ -111,18 +113,27 @@ def probe(
         ignore_label=ignore_label,
         device=options.device,
     )
+    own = sum(probe_set.sizes(batch_size, options.shard))
     with naming_file(subject):
         measurement = measure(
             subject.module,
-            probe_set.placed(batch_size),
+            probe_set.placed(batch_size, options.shard),
             options,
             loss=found,
             rehearsal=rehearsal,
             source=probe_set.source,
-            progress=lambda examples: progress(examples, probe_set.examples),
+            progress=lambda examples: progress(examples, own),
         )
     return ProbeStats(
-        provenance=_provenance(subject, probe_set, measurement, options, found.name, command),
+        provenance=_provenance(
+            subject,
+            probe_set,
+            measurement,
+            options,
+            loss_name=found.name,
+            batch_size=max(probe_set.sizes(batch_size)),
+            command=command,
+        ),
         layers=measurement.layers,
         activations=measurement.activations,
         skipped=measurement.skipped,
@@ -154,14 +165,16 @@ def _provenance(
     probe_set: ProbeSet,
     measurement: Measurement,
     options: Options,
+    *,
     loss_name: str,
+    batch_size: int,
     command: str,
 ) -> Provenance:
     import torch
 
     import condcli
 
-    totals = measurement.totals
+    totals, is_shard = measurement.totals, options.shard != WHOLE
     return Provenance(
         condcli_version=condcli.__version__,
         torch_version=torch.__version__,
@@ -182,7 +195,7 @@ def _provenance(
         fisher="empirical",
         pass_seconds=totals.seconds,
         peak_memory_bytes=measurement.peak_memory_bytes,
-        batch_size=totals.largest_batch,
+        batch_size=batch_size,
         step=subject.checkpoint.step if subject.checkpoint else None,
         command=command,
         conv=options.conv,
@@ -190,4 +203,7 @@ def _provenance(
         dtype=str(options.dtype).removeprefix("torch."),
         device=str(options.device),
         seed=options.seed,
+        shard=str(options.shard) if is_shard else "",
+        whole_examples=probe_set.examples if is_shard else None,
+        label_counts=totals.label_counts() if is_shard else None,
     )

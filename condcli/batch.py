@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar, Union
 
+from condcli.errors import UsageError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -27,6 +29,17 @@ class Share:
     number: int = 0  # from 0
     of: int = 1
 
+    def __str__(self) -> str:
+        return f"{self.number + 1}/{self.of}"
+
+    @classmethod
+    def parse(cls, text: str) -> Share:
+        """Share 0 of 3 from ``1/3``, and so on; UsageError for any other text."""
+        number, _, of = text.partition("/")
+        if not (_is_count(number) and _is_count(of) and 1 <= int(number) <= int(of)):
+            raise UsageError(f"shard {text!r} does not exist", "give I/N, 1/3 to 3/3 for instance")
+        return cls(int(number) - 1, int(of))
+
     def pick(self, batches: Sequence[Item]) -> Sequence[Item]:
         """The share's own of all batches."""
         return batches[self.number :: self.of]
@@ -37,6 +50,10 @@ class Share:
 
 
 WHOLE = Share()
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def leaves(tensors: Tensors) -> Iterator[Tensor]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+DID_NOT_RUN = "did not run"  # the reason of a parameter that no batch needed
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.int64]
 
@@ -52,6 +53,9 @@ class LayerStats:
     # λ_max of E[vec(∂ℓ/∂W) vec(∂ℓ/∂W)ᵀ] over examples; None where it was not measured, and why
     weight_grad_moment_lambda_max: float | None = None
     weight_grad_moment_note: str = ""
+    # of a shard only, for merging; (d_out, …), or (G, d_out/G, …): ∂L/∂W as the matrix of W
+    weight_grad: FloatArray | None = None
+    first_place: int | None = None  # in the probe set, of the first batch that it ran on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,6 +72,7 @@ class ActivationStats:
     rows: int  # rows seen by every unit
     active_count: IntArray  # (units,): rows on which the output is > 0
     saturated_count: IntArray | None = None  # (units,): sigmoid and tanh only
+    first_place: int | None = None  # as a layer's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +117,9 @@ class Provenance:
     accuracy: float | None = None  # share of right classes, when the loss has classes
     chance: float | None = None  # the accuracy of always guessing the commonest class
     step: int | None = None  # the checkpoint's own training step
+    shard: str = ""  # I/N of a shard, else empty
+    whole_examples: int | None = None  # of a shard: N of the whole
+    label_counts: tuple[int, ...] | None = None  # of a shard with classes: labels of each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

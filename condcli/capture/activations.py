@@ -41,9 +41,10 @@ def activation_name(function: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 class ActivationCount:
     """Running counts of one call site: rows on which each unit is above zero, or saturated."""
 
-    def __init__(self, function: str, order: int, unit_axis: int) -> None:
+    def __init__(self, function: str, order: int, unit_axis: int, *, place: int) -> None:
         self.function = function
         self.order = order
+        self.first_place = place  # of the batch that it first ran on
         self.unit_axis = unit_axis
         self._seen = 0
         self._left_out: Tensor | int = 0
@@ -62,8 +63,8 @@ class ActivationCount:
             low, high = SATURATED_BEYOND[self.function]
             self._saturated = _plus(self._saturated, (by_unit < low) | (by_unit > high), real)
 
-    def stats(self, name: str) -> ActivationStats:
-        """The counts so far."""
+    def stats(self, name: str, *, mergeable: bool = False) -> ActivationStats:
+        """The counts so far; with what merging needs, if they are to be ``mergeable``."""
         assert self._active is not None
         saturated = None if self._saturated is None else self._saturated.cpu().numpy()
         return ActivationStats(
@@ -74,6 +75,7 @@ class ActivationCount:
             rows=self._seen - int(self._left_out),
             active_count=self._active.cpu().numpy(),
             saturated_count=saturated,
+            first_place=self.first_place if mergeable else None,
         )
 
 

@@ -24,6 +24,7 @@ class LayerCapture:
         call: Call,
         *,
         order: int,
+        place: int,
         view: str,
         per_example: str,
         example_first: bool,
@@ -34,6 +35,7 @@ class LayerCapture:
         self.map = call.map
         self.bias = call.bias is not None
         self.order = order
+        self.first_place = place  # of the batch that it first ran on
         self.inputs = Frequencies(len(call.weight)) if isinstance(call.map, Lookup) else Moment()
         self.grads = Moment()
         self.calls = 0
@@ -103,12 +105,18 @@ class LayerCapture:
         return f"gradients reached only {self.calls_with_grad} of its {self.calls} calls"
 
     def stats(
-        self, *, examples: int, terms: int, parameters: int, other_use: str = ""
+        self,
+        *,
+        examples: int,
+        terms: int,
+        parameters: int,
+        other_use: str = "",
+        mergeable: bool = False,
     ) -> LayerStats:
         """The finished statistics, once the parameter's ``grad`` is that of the summed loss.
 
         ``parameters`` are the numbers that the layer stands for; ``other_use`` names a function
-        or another layer that used the weight, too.
+        or another layer that used the weight, too; ``mergeable`` ones have what merging needs.
         """
         parameter = self.use.block.parameter
         grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
@@ -144,7 +152,14 @@ class LayerCapture:
             # scaled so that the mean over examples of what it is the moment of is ∂L/∂W
             weight_grad_moment_lambda_max=lambda_max and lambda_max * (examples / terms) ** 2,
             weight_grad_moment_note=self._example_gradients.note,
+            weight_grad=self._matrices(weight_grad) if mergeable else None,
+            first_place=self.first_place if mergeable else None,
         )
+
+    def _matrices(self, weight: Tensor) -> FloatArray:
+        """(d_out, …), or (G, d_out/G, …)."""
+        matrices: FloatArray = self.map.weight_matrix(weight).numpy()
+        return matrices[0] if self.map.groups == 1 else matrices
 
     def _singular_values(self, weight: Tensor) -> FloatArray:
         """Descending, the groups' pooled."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from condcli.batch import PlacedBatch, Tensors, examples_in
+from condcli.batch import WHOLE, PlacedBatch, Tensors, examples_in
 from condcli.capture.calling import call
 from condcli.capture.losses import Evaluation, Loss
 from condcli.capture.memory import peak_memory
@@ -73,7 +73,7 @@ def measure(
             with attributes_kept(model):
                 x = on_device(x, device, dtype)
                 real = None if real is None else real.to(device)
-                totals.see_result(_one_pass(capture, model, x, y, real, loss, source))
+                totals.see_result(_one_pass(capture, model, x, y, real, place, loss, source))
             totals.seconds += time.perf_counter() - start
             progress(totals.examples)
         if not totals.examples:
@@ -88,7 +88,10 @@ def measure(
         layers, skipped = finished(capture, examples=totals.examples, terms=totals.terms)
     return Measurement(
         layers=layers,
-        activations={name: count.stats(name) for name, count in capture.activations.items()},
+        activations={
+            name: count.stats(name, mergeable=options.shard != WHOLE)
+            for name, count in capture.activations.items()
+        },
         skipped=skipped,
         totals=totals,
         peak_memory_bytes=peak,
@@ -101,10 +104,11 @@ def _one_pass(
     x: Tensors,
     y: Tensors,
     real: Tensor | None,
+    place: int,
     loss: Loss,
     source: str,
 ) -> Evaluation:
-    with network_errors(x, source), capture.forward_pass(examples_in(y), real):
+    with network_errors(x, source), capture.forward_pass(examples_in(y), real, place=place):
         output = call(model, x)
     result = loss.of(output, y, source)
     if result.loss.requires_grad:

@@ -55,6 +55,7 @@ class Capture(TorchFunctionMode):
         self.activations: dict[str, ActivationCount] = {}
         self.users: dict[Key, dict[str, None]] = {}  # block → functions and layers that used it
         self.examples = 0  # of the batch that runs
+        self.place = 0  # of its first example
         self.sites = CallSites(model)
         self._model = model
         self._trusted = trusted  # layers whose input's first axis is the examples'
@@ -65,12 +66,14 @@ class Capture(TorchFunctionMode):
         self._padding: Padding | None = None
 
     @contextmanager
-    def forward_pass(self, examples: int, real: Tensor | None = None) -> Iterator[None]:
-        """Capture one forward pass over a batch of ``examples``.
+    def forward_pass(
+        self, examples: int, real: Tensor | None = None, *, place: int = 0
+    ) -> Iterator[None]:
+        """Capture one forward pass over a batch of ``examples``, the first in this place.
 
         ``real`` tells the tokens from the padding, (N, T) bool, where there is some.
         """
-        self.examples = examples
+        self.examples, self.place = examples, place
         self._padding = None if real is None else Padding(real)
         self._origins.restart(self._model.buffers())
         self.computed.restart()
@@ -218,6 +221,7 @@ class Capture(TorchFunctionMode):
                 use,
                 call,
                 order=len(self.layers),
+                place=self.place,
                 view=self.options.conv,
                 per_example=self.options.per_example,
                 example_first=name in self._trusted,
@@ -281,7 +285,9 @@ class Capture(TorchFunctionMode):
 
     def _count(self, name: str, function: str, out: Tensor, axis: int) -> None:
         if name not in self.activations:
-            self.activations[name] = ActivationCount(function, len(self.activations), axis)
+            self.activations[name] = ActivationCount(
+                function, len(self.activations), axis, place=self.place
+            )
         axis = self.activations[name].unit_axis
         self.activations[name].add(out, self._real_tokens(out, axis, example_first=True))
 

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 import torch
 
+from condcli.batch import WHOLE, Share
 from condcli.errors import UsageError
 
 CHOICES = {
@@ -28,6 +29,7 @@ class Options:
     seed: int
     layers: tuple[str, ...]  # globs; none: every layer
     exclude: tuple[str, ...]
+    shard: Share = WHOLE  # the part of the probe set that is measured
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from condcli.batch import WHOLE
 from condcli.capture.layer import LayerCapture
 from condcli.capture.mode import Capture
 from condcli.capture.weights import Block, Piece, WeightIndex, whole
 from condcli.errors import InputError
-from condcli.stats import LayerStats, SkippedParameter
+from condcli.stats import DID_NOT_RUN, LayerStats, SkippedParameter
 
 
 def finished(
@@ -34,6 +35,7 @@ def finished(
             terms=terms,
             parameters=account.claim(layer.pieces),
             other_use=_other_use(capture, layer),
+            mergeable=capture.options.shard != WHOLE,
         )
         for layer in complete
     }
@@ -148,5 +150,5 @@ def _reason(capture: Capture, block: Block, *, whole: bool) -> str:
         return "the rest of it did not run"
     user = next(iter(capture.users.get(block.key, {})), None)
     if user is None:
-        return "did not run"
+        return DID_NOT_RUN
     return f"used by {user}, which is not captured as a linear map"

@@ -22,7 +22,6 @@ class Totals:
     def __init__(self) -> None:
         self.examples = 0
         self.terms = 0
-        self.largest_batch = 0
         self.seconds = 0.0
         self._loss: Tensor | None = None
         self._right: Tensor | None = None
@@ -34,7 +33,6 @@ class Totals:
         """Take in one batch as the data set gave it; its first example has this place there."""
         examples = examples_in(y)
         self.examples += examples
-        self.largest_batch = max(self.largest_batch, examples)
         tensors = [*leaves(x), *leaves(y)]
         self._tensors = self._tensors or len(tensors)
         if len(tensors) != self._tensors:
@@ -70,6 +68,10 @@ class Totals:
         if self._right is None:
             return None
         return float(self._labels.max()) / max(1, self.terms)
+
+    def label_counts(self) -> tuple[int, ...] | None:
+        """How often each class is the label; None without classes."""
+        return None if self._right is None else tuple(self._labels.tolist())
 
     def data_sha256(self) -> str:
         """Digest of all examples with their places, 64 hexadecimal digits.

@@ -97,7 +97,7 @@ def _stats_report(file: Path) -> Report:
     facts = {
         name.replace("_", " "): str(value)
         for name, value in asdict(stats.provenance).items()
-        if value is not None
+        if value not in (None, "") and name != "label_counts"
     }
     return Report(
         command="inspect",

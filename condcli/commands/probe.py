@@ -130,6 +130,14 @@ Exclude = Annotated[
     list[str] | None,
     _measured("No layers with such names; repeatable.", metavar="GLOB", show_default=False),
 ]
+Shard = Annotated[
+    str | None,
+    _data(
+        "Only every N-th batch from the I-th on, for condcli merge to put together.",
+        metavar="I/N",
+        show_default=False,
+    ),
+]
 
 
 def probe(
@@ -161,6 +169,7 @@ def probe(
     device: Device = "auto",
     layers: Layers = None,
     exclude: Exclude = None,
+    shard: Shard = None,
 ) -> None:
     """Measure a checkpoint in one forward and backward pass; store what every layer saw.
 
@@ -205,6 +214,7 @@ def probe(
             seed=seed,
             layers=layers or (),
             exclude=exclude or (),
+            shard=shard,
             command=shlex.join(["condcli", *sys.argv[1:]]),
             progress=progress,
         )

@@ -84,9 +84,15 @@ class ProbeSet:
             )
         return map(self._checked, share.pick(self.parts(batch_size)))
 
-    def examples_of(self, share: Share, batch_size: int) -> int:
-        """How many examples the batches of a share have."""
-        return sum(part.stop - part.start for part in share.pick(self.parts(batch_size)))
+    def sizes(self, batch_size: int, share: Share = WHOLE) -> Sequence[int]:
+        """How many examples each batch of a share has; UsageError for more shares than batches."""
+        parts = self.parts(batch_size)
+        if share.of > len(parts):
+            raise UsageError(
+                f"{self.examples} examples make {len(parts)} batches, and {share.of} take part",
+                "pass a smaller --batch-size, more --samples, or let fewer take part",
+            )
+        return [part.stop - part.start for part in share.pick(parts)]
 
     def with_classes(self, outputs: int) -> ProbeSet:
         """The same examples, for a classifier with so many outputs.

@@ -16,7 +16,7 @@ def headline(provenance: Provenance) -> str:
         model += f" ({provenance.arch})"
     parts = [
         f"{model} on {provenance.data_source}",
-        f"{provenance.examples} examples",
+        f"{provenance.examples} examples" + shard(provenance),
         f"conv {provenance.conv}",
         f"norm {provenance.norm}",
         provenance.dtype,
@@ -27,3 +27,10 @@ def headline(provenance: Provenance) -> str:
     if provenance.accuracy is not None:
         parts.append(f"accuracy {100 * provenance.accuracy:.2f} %")
     return escaped(" · ".join(parts))
+
+
+def shard(provenance: Provenance) -> str:
+    """Of which whole the examples are a shard; empty for a whole."""
+    if not provenance.shard:
+        return ""
+    return f" (shard {provenance.shard} of {provenance.whole_examples})"

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from condcli.output.cells import number
 from condcli.output.escaping import escaped
+from condcli.output.headline import shard
 from condcli.output.terminal import showable, width
 from condcli.stats import ProbeStats, Provenance
 
@@ -37,7 +38,7 @@ def summary(stats: ProbeStats, file: Path, *, file_bytes: int) -> dict[str, str]
     step = "" if p.step is None else f", step {p.step}"
     lines = {
         "model": f"{p.model_source} ({p.arch}{step})",
-        "data": f"{p.data_source}, {p.examples} examples, normalize {p.normalize}",
+        "data": f"{p.data_source}, {p.examples} examples{shard(p)}, normalize {p.normalize}",
         "loss": f"{p.loss_name} {number(p.loss)}",
         "probed": f"{len(stats.layers)} linear maps, {len(stats.activations)} activations",
         "skipped": _skipped(stats),

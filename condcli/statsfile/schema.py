@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from hashlib import blake2b
+from math import prod
 from typing import Any, TypeVar
 
 import numpy as np
@@ -80,6 +81,9 @@ def expected_shape(name: str, values: Mapping[str, Any]) -> tuple[int, ...] | No
     """
     sizes = {"input": "d_in", "grad": "d_out"}
     which, _, what = name.partition("_")
+    if name == "weight_grad":
+        height, groups = values["d_out"], values["groups"]
+        return (*_moment_shape(height, groups)[:-1], prod(values["weight_shape"]) // height)
     if what == "count":
         return (values["units"],)
     if which not in sizes:

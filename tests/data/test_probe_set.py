@@ -206,7 +206,7 @@ def test_tokens_are_not_normalised():
                 )
 
 
-@pytest.mark.parametrize("shares", [1, 2, 3, 7])
+@pytest.mark.parametrize("shares", [1, 2, 3, 6])
 def test_shares_hold_the_very_batches_of_the_whole(shares):
     probe_set = numbered()
     whole = list(probe_set.placed(20))
@@ -214,13 +214,19 @@ def test_shares_hold_the_very_batches_of_the_whole(shares):
     for number in range(shares):
         share = Share(number, shares)
         mine = list(probe_set.placed(20, share))
-        assert probe_set.examples_of(share, 20) == sum(len(y) for _, (_, y) in mine)
+        assert probe_set.sizes(20, share) == [len(y) for _, (_, y) in mine]
         placed |= dict(mine)
     assert sorted(placed) == [place for place, _ in whole]
     for place, (inputs, targets) in whole:
         assert torch.equal(placed[place][0], inputs)
         assert torch.equal(placed[place][1], targets)
         assert targets[0] == place
+
+
+def test_more_shares_than_batches_are_refused_for_each():
+    for number in range(7):
+        with pytest.raises(UsageError, match="107 examples make 6 batches, and 7 take part"):
+            numbered().sizes(20, Share(number, 7))
 
 
 def test_the_parts_of_a_share_are_shares():
