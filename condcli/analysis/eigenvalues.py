@@ -8,10 +8,14 @@ from functools import cached_property
 
 import numpy as np
 
+from condcli.analysis.leading import largest_eigenvalues
+from condcli.analysis.low_rank import Solve, low_rank_eigenvalues
+from condcli.analysis.soundness import DAMAGED, Overview, look_over
 from condcli.errors import InputError
 from condcli.stats import FloatArray, IntArray
 
-_DAMAGED = "the network or its data may produce such numbers: look at both, or probe again"
+_LARGE = 256  # from here on, few rows are worth looking for
+_BELOW_NOISE = 1 / 32  # of the noise floor: an error that small changes nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,33 +90,95 @@ class Spectrum:
         return np.arange(self.values.shape[1]) < self.ceiling
 
 
-def spectrum_of(moment: FloatArray, *, rows: int, eps: float, name: str) -> Spectrum:
+def spectrum_of(
+    moment: FloatArray, *, rows: int, eps: float, name: str, solve: Solve = np.linalg.eigvalsh
+) -> Spectrum:
     """The spectrum of a mean over `rows` of v vᵀ, (d, d) or (G, d, d), measured to precision `eps`.
 
-    A moment of one axis, (d,), is a diagonal. Raises `InputError`, beginning with `name`, for a
-    matrix that is no second moment.
+    A moment of one axis, (d,), is a diagonal. `solve` takes float64 matrices (G, d, d) to their
+    eigenvalues (G, d), ascending. Raises `InputError`, beginning with `name`, for a matrix that is
+    no second moment.
     """
     if moment.ndim == 1:
         return _spectrum_of_diagonal(np.asarray(moment, dtype=np.float64), rows, name)
-    matrices = np.asarray(moment if moment.ndim == 3 else moment[None], dtype=np.float64)
-    _check(matrices, eps, name)
-    matrices = (matrices + matrices.swapaxes(1, 2)) / 2
-    values = np.linalg.eigvalsh(matrices)[:, ::-1]
+    matrices, seen = _checked(moment, eps, name)
+    values = _eigenvalues(matrices, np.minimum(seen.alive, rows), eps, solve)
     largest, least = values[:, :1], values[:, -1:]
     if (least < -math.sqrt(eps) * largest).any():
-        raise InputError(f"{name} has the eigenvalue {least.min():.3g}, below zero", _DAMAGED)
+        raise InputError(f"{name} has the eigenvalue {least.min():.3g}, below zero", DAMAGED)
     # A second moment has no negative eigenvalue: one that shows up measures the rounding itself.
     floor = np.maximum(values.shape[1] * eps * largest, -least)
-    ceiling = _rank_ceiling(matrices, rows, eps, floor[:, 0])
+    ceiling = _rank_ceiling(seen, rows, eps, floor[:, 0])
     return Spectrum(values=np.maximum(values, 0.0), floor=floor, ceiling=ceiling)
+
+
+def leading_spectrum_of(
+    moment: FloatArray,
+    count: int,
+    *,
+    rows: int,
+    eps: float,
+    name: str,
+    solve: Solve = np.linalg.eigvalsh,
+) -> Spectrum:
+    """The same with the `count` largest eigenvalues of each group only, each to 1e-10.
+
+    Takes a small fraction of the time for large matrices. Eigenvalues below zero go unnoticed.
+    """
+    if moment.ndim == 1:
+        whole = _spectrum_of_diagonal(np.asarray(moment, dtype=np.float64), rows, name)
+        return replace(whole, values=whole.values[:, :count])
+    matrices, seen = _checked(moment, eps, name)
+    alive = np.minimum(seen.alive, rows)
+    groups = []
+    for matrix, rank in zip(matrices, alive, strict=True):
+        found = largest_eigenvalues(matrix, count)
+        if found is None:
+            found = _eigenvalues(matrix[None], rank[None], eps, solve)[0]
+        groups.append(found[:count])
+    values = np.maximum(groups, 0.0)
+    floor = matrices.shape[1] * eps * values[:, :1]
+    ceiling = _rank_ceiling(seen, rows, eps, floor[:, 0])
+    return Spectrum(values=values, floor=floor, ceiling=ceiling)
+
+
+def _checked(moment: FloatArray, eps: float, name: str) -> tuple[FloatArray, Overview]:
+    """The moment as exactly symmetric matrices (G, d, d), and what a look at them tells."""
+    matrices = moment if moment.ndim == 3 else moment[None]
+    seen = look_over(matrices, eps=eps, name=name)
+    if seen.asymmetry:
+        matrices = matrices.astype(np.float64)
+        matrices = (matrices + matrices.swapaxes(1, 2)) / 2
+    return matrices, seen
+
+
+def _eigenvalues(matrices: FloatArray, ranks: IntArray, eps: float, solve: Solve) -> FloatArray:
+    """All eigenvalues of symmetric matrices of at most these ranks, (G, d), descending."""
+    groups, size, _ = matrices.shape
+    if size < _LARGE or 2 * ranks.min() > size:
+        return solve(matrices.astype(np.float64))[:, ::-1]
+    found = np.empty((groups, size))
+    for values, matrix, rank in zip(found, matrices, ranks, strict=True):
+        values[:] = _eigenvalues_of_large(matrix, int(rank), eps, solve)
+    return found
+
+
+def _eigenvalues_of_large(matrix: FloatArray, rank: int, eps: float, solve: Solve) -> FloatArray:
+    """The eigenvalues of one matrix, descending, from a thin factor where that is accurate."""
+    found = None
+    if 0 < rank <= len(matrix) // 2:
+        found = low_rank_eigenvalues(
+            matrix, rank=rank, eps=eps, tolerance=_BELOW_NOISE * len(matrix) * eps, solve=solve
+        )
+    return solve(matrix[None].astype(np.float64))[0, ::-1] if found is None else found
 
 
 def _spectrum_of_diagonal(diagonal: FloatArray, rows: int, name: str) -> Spectrum:
     """Its own entries: shares of counted tokens, with no rounding and so without a noise floor."""
     if not np.isfinite(diagonal).all():
-        raise InputError(f"{name} holds NaN or infinity", _DAMAGED)
+        raise InputError(f"{name} holds NaN or infinity", DAMAGED)
     if (diagonal < 0).any():
-        raise InputError(f"{name} has the eigenvalue {diagonal.min():.3g}, below zero", _DAMAGED)
+        raise InputError(f"{name} has the eigenvalue {diagonal.min():.3g}, below zero", DAMAGED)
     alive = np.count_nonzero(diagonal)
     return Spectrum(
         values=np.sort(diagonal)[None, ::-1],
@@ -121,16 +187,7 @@ def _spectrum_of_diagonal(diagonal: FloatArray, rows: int, name: str) -> Spectru
     )
 
 
-def _check(matrices: FloatArray, eps: float, name: str) -> None:
-    """Eigen-solvers give numbers for any matrix, also for NaN and for half a matrix: look first."""
-    if not np.isfinite(matrices).all():
-        raise InputError(f"{name} holds NaN or infinity", _DAMAGED)
-    asymmetry = np.abs(matrices - matrices.swapaxes(1, 2)).max(initial=0.0)
-    if asymmetry > matrices.shape[1] * eps * np.abs(matrices).max(initial=0.0):
-        raise InputError(f"{name} is not symmetric (by up to {asymmetry:.3g})", _DAMAGED)
-
-
-def _rank_ceiling(matrices: FloatArray, rows: int, eps: float, floor: FloatArray) -> IntArray:
+def _rank_ceiling(seen: Overview, rows: int, eps: float, floor: FloatArray) -> IntArray:
     """The most non-zero eigenvalues that each group can have, (G, 1).
 
     One a row, none for a unit that is zero in every row, and one less when the units sum to zero
@@ -138,9 +195,7 @@ def _rank_ceiling(matrices: FloatArray, rows: int, eps: float, floor: FloatArray
     is then zero but for rounding. It is also alive · uᵀMu for the unit vector u of equal entries,
     so where it is at most alive · floor, the eigenvalue ruled out is under the floor in any case.
     """
-    alive = np.count_nonzero(np.diagonal(matrices, axis1=1, axis2=2), axis=1)
-    total, size = matrices.sum(axis=(1, 2)), np.abs(matrices).sum(axis=(1, 2))
-    rounding = np.minimum(16 * eps * size, alive * floor)
-    sums_to_zero = (np.abs(total) <= rounding) & (alive > 0)
-    ceiling: IntArray = np.minimum(alive - sums_to_zero, rows)[:, None]
+    rounding = np.minimum(16 * eps * seen.size, seen.alive * floor)
+    sums_to_zero = (np.abs(seen.total) <= rounding) & (seen.alive > 0)
+    ceiling: IntArray = np.minimum(seen.alive - sums_to_zero, rows)[:, None]
     return ceiling
