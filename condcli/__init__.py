@@ -1,8 +1,8 @@
 """Layer-wise conditioning analysis of trained networks (Huang et al., ECCV 2020).
 
 `load` opens a checkpoint; `probe` measures a network into a `ProbeStats`, `write` and `read` keep
-it in a file; `spectrum`, `domination` and `neurons` turn it into rows. Each is imported when first
-asked for, so that what reads a file does not wait for torch.
+it in a file, `merge` puts shards together; `spectrum`, `domination` and `neurons` turn it into rows.
+Each is imported when first asked for, so that what reads a file does not wait for torch.
 """
 
 from importlib import import_module
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from condcli.analysis.domination import domination
+    from condcli.analysis.merge import merge
     from condcli.analysis.neurons import neurons
     from condcli.analysis.spectrum import eigenvalues, spectrum
     from condcli.api import probe
@@ -25,6 +26,7 @@ __all__ = [
     "domination",
     "eigenvalues",
     "load",
+    "merge",
     "neurons",
     "probe",
     "read",
@@ -38,6 +40,7 @@ _HOMES = {
     "domination": "condcli.analysis.domination",
     "eigenvalues": "condcli.analysis.spectrum",
     "load": "condcli.models",
+    "merge": "condcli.analysis.merge",
     "neurons": "condcli.analysis.neurons",
     "probe": "condcli.api",
     "read": "condcli.statsfile",

@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from condcli import __version__
-from condcli.commands import arch, data, domination, inspect, neurons, probe, spectrum
+from condcli.commands import arch, data, domination, inspect, merge, neurons, probe, spectrum
 from condcli.completion import COMPLETE, complete
 from condcli.errors import CondcliError, Terminated, is_out_of_memory
 from condcli.output.terminal import be_quiet, complain, discard_stdout
@@ -23,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(probe.probe)
+app.command(epilog=merge.EXAMPLES)(merge.merge)
 app.command(epilog=spectrum.EXAMPLES)(spectrum.spectrum)
 app.command(epilog=domination.EXAMPLES)(domination.domination)
 app.command(epilog=neurons.EXAMPLES)(neurons.neurons)

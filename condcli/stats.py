@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-DID_NOT_RUN = "did not run"  # the reason of a parameter that no batch needed
+DID_NOT_RUN = "did not run"  # reasons of parameters that no batch needed
+SAW_NO_ROWS = "saw no rows"
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.int64]
 

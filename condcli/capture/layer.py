@@ -11,7 +11,7 @@ from condcli.capture.moments import Frequencies, Moment, scaled
 from condcli.capture.padding import blank
 from condcli.capture.per_example import NO_EXAMPLE_AXIS, ExampleGradients
 from condcli.capture.weights import Block, Piece, Use
-from condcli.stats import FloatArray, LayerStats
+from condcli.stats import SAW_NO_ROWS, FloatArray, LayerStats
 
 
 class LayerCapture:
@@ -94,7 +94,7 @@ class LayerCapture:
     def missing(self) -> str:
         """Why the layer has no complete statistics; empty when it has."""
         if not self.inputs.rows:
-            return "saw no rows"
+            return SAW_NO_ROWS
         if self.calls_with_grad == self.calls:
             return ""
         if not self.calls_with_grad:

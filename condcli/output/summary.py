@@ -19,16 +19,16 @@ from condcli.output.terminal import showable, width
 from condcli.stats import ProbeStats, Provenance
 
 
-def summary_panel(stats: ProbeStats, file: Path, *, file_bytes: int) -> str:
+def summary_panel(stats: ProbeStats, file: Path, *, file_bytes: int, title: str = "probed") -> str:
     """The summary in a box, no wider than the terminal."""
     console = Console(file=sys.stdout, width=width(), highlight=False, markup=False, emoji=False)
     table = Table.grid(padding=(0, 2, 0, 0))
-    for title, text in summary(stats, file, file_bytes=file_bytes).items():
-        table.add_row(Text(title, style="dim"), Text(showable(text)))
+    for heading, text in summary(stats, file, file_bytes=file_bytes).items():
+        table.add_row(Text(heading, style="dim"), Text(showable(text)))
     ascii_only = showable("╭") != "╭"
     box = ASCII if ascii_only else ROUNDED
     with console.capture() as capture:
-        console.print(Panel(table, title="probed", box=box, expand=False))
+        console.print(Panel(table, title=title, box=box, expand=False))
     return capture.get()
 
 
