@@ -1,0 +1,214 @@
+"""Merged shards are what one process measures; what does not belong together is refused."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import condcli
+from condcli.analysis.merge import NOT_MERGED, merge
+from condcli.analysis.shards import whole
+from condcli.cli import run
+from condcli.errors import InputError
+from condcli.stats import LayerStats, ProbeStats, Provenance, SkippedParameter
+from tests.capture.parts import NETS, assert_same
+from tests.synthetic import layer, stats
+
+UNKNOWN = ["weight_grad_moment_lambda_max", "weight_grad_moment_note"]
+
+
+@pytest.mark.parametrize("shards", [2, 3, 5])
+@pytest.mark.parametrize("name", NETS)
+def test_merged_shards_are_what_one_process_measures(
+    name: str, shards: int, tmp_path: Path
+) -> None:
+    net = NETS[name]
+    options = {"dtype": "float64", **net.options}
+    files = {}
+    for number in range(shards, 0, -1):
+        file = tmp_path / f"{number}.h5"
+        part = condcli.probe(net.model(), net.batches(), shard=f"{number}/{shards}", **options)
+        condcli.write(part, file)
+        files[str(file)] = condcli.read(file)
+    condcli.write(merge(files), tmp_path / "merged.h5")
+    one = condcli.probe(net.model(), net.batches(), **options)
+    assert_same(condcli.read(tmp_path / "merged.h5"), one, apart=UNKNOWN)
+
+
+def test_what_shards_cannot_tell_is_left_out_with_the_reason() -> None:
+    net = NETS["regression"]
+    merged = merge({n: condcli.probe(net.model(), net.batches(), shard=n) for n in ("1/2", "2/2")})
+    for item in merged.layers.values():
+        assert item.weight_grad_moment_lambda_max is None
+        assert item.weight_grad_moment_note == NOT_MERGED
+
+
+def shard(number: int, of: int = 2, **changes: Any) -> Provenance:
+    values = {"shard": f"{number}/{of}", "examples": 50, "whole_examples": 50 * of}
+    return stats(**values | changes).provenance
+
+
+UNEQUAL = {
+    "condcli_version": "0.2.0",
+    "torch_version": "2.11.0",
+    "model_sha256": "ef" * 32,
+    "arch": "cnn",
+    "parameters": 2,
+    "data_source": "mnist",
+    "normalize": "mean 1, std 1",
+    "loss_name": "mse",
+    "fisher": "mc",
+    "conv": "patches",
+    "norm": "running",
+    "dtype": "float32",
+    "seed": 1,
+    "batch_size": 51,
+    "step": 3,
+    "whole_examples": 101,
+    "shard": "2/3",
+    "accuracy": None,
+}
+MAY_DIFFER = {
+    "created",
+    "command",
+    "model_source",
+    "device",
+    "data_sha256",
+    "examples",
+    "loss_terms",
+    "loss",
+    "chance",
+    "pass_seconds",
+    "peak_memory_bytes",
+    "label_counts",
+}
+
+
+@pytest.mark.parametrize("name", [item.name for item in fields(Provenance)])
+def test_a_field_that_differs_is_refused_with_both_files_and_values(name: str) -> None:
+    first = shard(1)
+    if name in MAY_DIFFER:
+        return
+    shards = {"a.h5": first, "b.h5": replace(shard(2), **{name: UNEQUAL[name]})}
+    with pytest.raises(InputError, match=rf"a\.h5 and b\.h5 .*{name} is .* and ") as refused:
+        whole(shards, command="")
+    assert str(getattr(first, name)) in str(refused.value)
+    assert str(UNEQUAL[name]) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("shards", "words"),
+    [
+        ({"a.h5": shard(1), "b.h5": shard(1)}, "a.h5 and b.h5 are both shard 1/2"),
+        ({"a.h5": shard(3, 4), "b.h5": shard(1, 4)}, "shard 2/4, 4/4 of digits"),
+        ({"a.h5": stats().provenance}, "a.h5: is no shard"),
+        ({"a.h5": shard(1), "b.h5": shard(2, examples=49)}, "have 99 of 100 examples"),
+    ],
+)
+def test_a_set_that_is_not_whole_is_refused(shards: dict[str, Provenance], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        whole(shards, command="")
+
+
+def test_what_is_counted_is_added_and_what_ran_side_by_side_is_not() -> None:
+    first = shard(1, accuracy=1.0, loss=2.0, label_counts=(10, 40), pass_seconds=9.0)
+    second = shard(2, accuracy=0.5, loss=1.0, loss_terms=50, label_counts=(20, 30), device="cuda:0")
+    together = whole({"a": first, "b": second}, command="condcli merge")
+    assert (together.examples, together.loss_terms) == (100, 150)
+    assert together.accuracy == pytest.approx((100 + 25) / 150)
+    assert together.loss == pytest.approx(5 / 3)
+    assert together.chance == pytest.approx(70 / 150)
+    assert together.pass_seconds == 9.0
+    assert together.device == "cpu, cuda:0"
+    assert (together.shard, together.command) == ("", "condcli merge")
+
+
+def parted(reason: str) -> dict[str, ProbeStats]:
+    """The layer fc2 is skipped in the first shard, for this reason."""
+    first, second = (
+        layer(n, parameters=p, weight_grad=layer().grad_moment, first_place=0, order=i)
+        for i, (n, p) in enumerate([("fc1", 8), ("fc2", 12337)])
+    )
+    item = SkippedParameter(
+        name="fc2", kind="Linear", shape=(2, 3), parameters=12337, reason=reason
+    )
+
+    def of(number: int, *layers: LayerStats, **more: Any) -> ProbeStats:
+        made = stats(*layers, **more)
+        return replace(made, provenance=shard(number))
+
+    return {"a": of(1, first, skipped=(item,)), "b": of(2, first, second)}
+
+
+def test_a_layer_that_did_not_run_in_one_shard_is_measured_from_the_others() -> None:
+    merged = merge(parted("did not run"))
+    assert list(merged.layers) == ["fc1", "fc2"]
+    assert merged.layers["fc1"].rows == 2000
+    assert merged.layers["fc2"].rows == 1000
+    assert not merged.skipped
+
+
+def test_a_layer_that_one_shard_saw_in_part_is_skipped() -> None:
+    merged = merge(parted("gradients reached only 1 of its 2 calls"))
+    assert list(merged.layers) == ["fc1"]
+    assert list(merged.skipped) == ["fc2"]
+
+
+def test_layers_that_do_not_add_up_to_the_model_are_refused() -> None:
+    parts = parted("did not run")
+    parts["a"].skipped.clear()  # type: ignore[attr-defined]
+    parts["b"].layers.pop("fc2")  # type: ignore[attr-defined]
+    with pytest.raises(InputError, match="have 8 of the model's 12345 parameters"):
+        merge(parts)
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.chdir(tmp_path)
+    net = NETS["regression"]
+    for name, number in (("a.h5", "1/2"), ("b.h5", "2/2")):
+        condcli.write(condcli.probe(net.model(), net.batches(), shard=number), name)
+    return ["a.h5", "b.h5"]
+
+
+def test_the_command_writes_a_file_and_says_what_is_in_it(
+    files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["merge", *files, "-o", "all.h5"]) == 0
+    printed = capsys.readouterr()
+    assert "merged" in printed.out
+    assert "17 examples" in printed.out
+    assert printed.err == ""
+    assert condcli.read("all.h5").provenance.shard == ""
+    assert run(["inspect", "all.h5"]) == 0
+    assert run(["domination", "a.h5"]) == 0
+    assert "(shard 1/2 of 17)" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ("a.h5 a.h5 -o all.h5", 2, "a.h5 is given twice"),
+        ("a.h5 -o all.h5", 3, "shard 2/2"),
+        ("a.h5 b.h5 -o b.h5 --force", 5, "b.h5: is also an input"),
+        ("a.h5 gone.h5 -o all.h5", 3, "gone.h5: cannot be opened"),
+    ],
+)
+def test_the_command_refuses_in_one_line_and_writes_nothing(
+    arguments: str,
+    code: int,
+    words: str,
+    files: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    kept = [Path(file).read_bytes() for file in files]
+    assert run(["merge", *arguments.split()]) == code
+    printed = capsys.readouterr()
+    assert words in printed.err
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+    assert not Path("all.h5").exists()
+    assert [Path(file).read_bytes() for file in files] == kept
