@@ -60,6 +60,28 @@ class LayerStats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LayerSpectra:
+    """The eigenvalues of a layer's two moments as stored, and what rounding lets us see of them.
+
+    Derived from `LayerStats`; a statistics file may keep them. An eigenvalue is one of G groups.
+    """
+
+    name: str
+    kind: str
+    rows: int
+    d_in: int
+    d_out: int
+    groups: int
+    positions: float
+    input_eigenvalues: FloatArray  # (G, d_in/G), descending in each group
+    input_floor: FloatArray  # (G,): eigenvalues up to here are not resolved
+    input_ceiling: IntArray  # (G,): no group has more non-zero eigenvalues than this
+    grad_eigenvalues: FloatArray  # (G, d_out/G), descending in each group
+    grad_floor: FloatArray  # (G,)
+    grad_ceiling: IntArray  # (G,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ActivationStats:
     """How often each unit of one activation call site is on.
 

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from condcli.analysis.leading import largest_eigenvalues
+from condcli.analysis.lanczos import largest_eigenvalues
 from condcli.analysis.low_rank import Solve, low_rank_eigenvalues
 from condcli.analysis.soundness import DAMAGED, Overview, look_over
 from condcli.errors import InputError

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
 from condcli.errors import UsageError
-from condcli.stats import LayerStats, ProbeStats
+from condcli.stats import ProbeStats
 
 
-def selected_layers(stats: ProbeStats, pattern: str | None) -> Iterator[LayerStats]:
-    """The layers whose names match a glob, all without one, one at a time in forward order.
+def selected_names(stats: ProbeStats, pattern: str | None) -> list[str]:
+    """The names of the layers that match a glob, all without one, in forward order.
 
     Raises `UsageError` when the pattern matches no layer.
     """
@@ -18,4 +17,4 @@ def selected_layers(stats: ProbeStats, pattern: str | None) -> Iterator[LayerSta
     if pattern is not None and not names:
         known = ", ".join(list(stats.layers)[:5]) or "none"
         raise UsageError(f"no layer matches {pattern!r}", f"the layers are named {known} …")
-    return (stats.layers[name] for name in names)
+    return names

@@ -1,13 +1,8 @@
-"""The spectra of Σ_x, Σ_∇h and the sub-FIM F = Σ_x ⊗ Σ_∇h of every layer.
-
-In the conv view `channels` the gradients of a layer are scaled as the paper's code does, as if the
-loss were a mean over all locations: the reported Σ_∇h is T² times the stored second moment. In
-`patches`, F = T · Σ_x ⊗ Σ_∇h (Grosse & Martens 2016). Condition numbers are the same either way.
-"""
+"""The spectra of Σ_x, Σ_∇h and the sub-FIM F = Σ_x ⊗ Σ_∇h of every layer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,11 +12,13 @@ from condcli.analysis.condition import (
     condition_number,
     kronecker_condition_number,
 )
+from condcli.analysis.decomposition import layer_spectra
 from condcli.analysis.defaults import PERCENTAGES
-from condcli.analysis.eigenvalues import Rank, Spectrum, spectrum_of
-from condcli.analysis.selection import selected_layers
+from condcli.analysis.eigenvalues import Rank, Spectrum
+from condcli.analysis.low_rank import Solve
+from condcli.analysis.scaling import Factors, reported
 from condcli.errors import UsageError
-from condcli.stats import LayerStats, ProbeStats
+from condcli.stats import LayerSpectra, ProbeStats
 
 _PROFILE_POINTS = 8
 
@@ -68,12 +65,23 @@ class EigenvalueRow:
     resolved: bool = field(metadata={"title": "above noise", "format": "yes|no"})
 
 
+Keep = Callable[[Sequence[LayerSpectra]], None]
+
+
 def spectrum(
-    stats: ProbeStats, *, percent: Sequence[float] = PERCENTAGES, layers: str | None = None
+    stats: ProbeStats,
+    *,
+    percent: Sequence[float] = PERCENTAGES,
+    layers: str | None = None,
+    solve: Solve = np.linalg.eigvalsh,
+    workers: int = 1,
+    keep: Keep | None = None,
 ) -> list[SpectrumRow]:
     """One row a layer, in forward order, with κ_p for each percentage p in (0, 100].
 
-    `layers` is a glob on the layers' names. Raises `UsageError` for a percentage out of range or
+    `layers` is a glob on the layers' names. `solve` takes symmetric float64 matrices (G, d, d) to
+    their eigenvalues (G, d), ascending; `workers` look at a layer each at a time. `keep` is called
+    with the eigenvalues of all layers. Raises `UsageError` for a percentage out of range or
     given twice and for a glob that matches nothing, and `InputError` naming the layer whose matrix
     is no second moment.
     """
@@ -85,11 +93,10 @@ def spectrum(
         )
     if len(set(percent)) < len(percent):
         raise UsageError("a percentage is given twice", "pass each once")
-    conv = stats.provenance.conv
-    return [
-        _row(layer, *_spectra(layer, stats), percent, layer.positions if conv == "patches" else 1)
-        for layer in selected_layers(stats, layers)
-    ]
+    found = layer_spectra(stats, layers=layers, solve=solve, workers=workers)
+    if keep is not None:
+        keep(found)
+    return [_row(item, reported(item, stats.provenance.conv), percent) for item in found]
 
 
 def key(percent: float) -> str:
@@ -97,55 +104,50 @@ def key(percent: float) -> str:
     return str(float(percent)).removesuffix(".0")
 
 
-def eigenvalues(stats: ProbeStats, *, layers: str | None = None) -> list[EigenvalueRow]:
-    """Every eigenvalue of Σ_x and Σ_∇h of every layer; errors as in `spectrum`."""
-    return [
-        EigenvalueRow(
-            layer=layer.name,
-            matrix=matrix,
-            group=group,
-            index=index + 1,
-            eigenvalue=float(found.values[group, index]),
-            resolved=bool(found.resolved[group, index]),
-        )
-        for layer in selected_layers(stats, layers)
-        for matrix, found in zip(("input", "grad"), _spectra(layer, stats), strict=True)
-        for group, index in np.ndindex(found.values.shape)
-    ]
+def eigenvalues(
+    stats: ProbeStats,
+    *,
+    top: int | None = None,
+    layers: str | None = None,
+    solve: Solve = np.linalg.eigvalsh,
+    workers: int = 1,
+    keep: Keep | None = None,
+) -> list[EigenvalueRow]:
+    """Every eigenvalue of Σ_x and Σ_∇h of every layer, or the `top` largest of each group.
+
+    Options and errors as in `spectrum`.
+    """
+    found = layer_spectra(stats, top=top, layers=layers, solve=solve, workers=workers)
+    if keep is not None:
+        keep(found)
+    conv = stats.provenance.conv
+    return [row for item in found for row in _eigenvalue_rows(item.name, reported(item, conv), top)]
 
 
-def _spectra(layer: LayerStats, stats: ProbeStats) -> tuple[Spectrum, Spectrum]:
-    """The spectra of Σ_x and of Σ_∇h in the reported scale."""
-    eps = float(np.finfo(stats.provenance.dtype).eps)
-    scale = layer.positions**2 if stats.provenance.conv == "channels" else 1.0
-    return (
-        spectrum_of(
-            layer.input_moment,
-            rows=layer.input_rows,
-            eps=eps,
-            name=f"layer {layer.name!r}: its input moment",
-        ),
-        spectrum_of(
-            layer.grad_moment,
-            rows=layer.rows,
-            eps=eps,
-            name=f"layer {layer.name!r}: its gradient moment",
-        ).scaled(scale),
-    )
+def _eigenvalue_rows(layer: str, factors: Factors, top: int | None) -> Iterator[EigenvalueRow]:
+    for matrix, found in (("input", factors.input), ("grad", factors.grad)):
+        for group, index in np.ndindex(found.values[:, :top].shape):
+            yield EigenvalueRow(
+                layer=layer,
+                matrix=matrix,
+                group=group,
+                index=index + 1,
+                eigenvalue=float(found.values[group, index]),
+                resolved=bool(found.resolved[group, index]),
+            )
 
 
-def _row(
-    layer: LayerStats, x: Spectrum, grad: Spectrum, percent: Sequence[float], scale: float
-) -> SpectrumRow:
+def _row(found: LayerSpectra, factors: Factors, percent: Sequence[float]) -> SpectrumRow:
+    x, grad = factors.input, factors.grad
     return SpectrumRow(
-        layer=layer.name,
-        kind=layer.kind,
-        rows=layer.rows,
-        d_in=layer.d_in,
-        d_out=layer.d_out,
+        layer=found.name,
+        kind=found.kind,
+        rows=found.rows,
+        d_in=found.d_in,
+        d_out=found.d_out,
         lambda_max_input=x.largest,
         lambda_max_grad=grad.largest,
-        lambda_max=scale * float((x.values[:, 0] * grad.values[:, 0]).max()),
+        lambda_max=factors.largest(1)[0],
         kappa_input={key(p): condition_number(x, p) for p in percent},
         kappa_grad={key(p): condition_number(grad, p) for p in percent},
         kappa={key(p): kronecker_condition_number(x, grad, p) for p in percent},

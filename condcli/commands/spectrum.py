@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from typing import Annotated, Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,12 +13,18 @@ from condcli.analysis.defaults import PERCENTAGES
 from condcli.commands import FailOnOption, FormatOption, SortOption, StatsFile, naming, show
 from condcli.errors import UsageError
 
+if TYPE_CHECKING:
+    from condcli.analysis.low_rank import Solve
+    from condcli.stats import ProbeStats
+
 EXAMPLES = """
 condcli spectrum stats.h5 --sort kappa_80
 
 condcli spectrum stats.h5 --layers 'layer4.*' --percent 90,50 --format csv
 
 condcli spectrum stats.h5 --fail-on 'kappa_50>1e6'
+
+condcli spectrum stats.h5 --top 1
 """
 _LEGEND = {
     "∞": "singular: the rows and units seen do not allow the rank that this κ asks for",
@@ -41,12 +49,33 @@ Eigenvalues = Annotated[
     bool, typer.Option("--eigenvalues", help="Instead, every eigenvalue of Σx and Σ∇h.")
 ]
 
+Top = Annotated[
+    int | None,
+    typer.Option(
+        "--top",
+        metavar="K",
+        min=1,
+        help="Only the K largest eigenvalues, without κ: many times as fast for large matrices.",
+        show_default=False,
+    ),
+]
+Cache = Annotated[
+    bool,
+    typer.Option(
+        "--cache", help="Keep the eigenvalues in FILE, so that no later command computes them."
+    ),
+]
+Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to compute the eigenvalues.")]
+
 
 def spectrum(
     file: StatsFile,
     percent: Percent = None,
     layers: Layers = None,
     eigenvalues: Eigenvalues = False,
+    top: Top = None,
+    cache: Cache = False,
+    device: Device = "cpu",
     sort: SortOption = None,
     form: FormatOption = "table",
     fail_on: FailOnOption = None,
@@ -56,30 +85,75 @@ def spectrum(
     λ(F) tells how large a layer's weight gradient is, κ(F) how hard the layer is to optimise.
     """
     from condcli import statsfile
-    from condcli.analysis import spectrum as analysis
+    from condcli.analysis.spectrum import key
     from condcli.output.report import Report
 
-    if eigenvalues and percent is not None:
-        raise UsageError("--eigenvalues shows no κ for --percent", "pass one of the two")
+    if percent is not None and (eigenvalues or top):
+        option = "--eigenvalues" if eigenvalues else "--top"
+        raise UsageError(f"{option} shows no κ for --percent", "pass one of the two")
+    if cache and top:
+        raise UsageError("--top computes only some eigenvalues to --cache", "pass one of the two")
     percentages = PERCENTAGES if percent is None else _percentages(percent)
+    options: dict[str, Any] = {
+        "layers": layers,
+        "solve": _solver(device),
+        "workers": _workers(device),
+    }
     stats = statsfile.read(file)
-    row_type: type[Any] = analysis.EigenvalueRow if eigenvalues else analysis.SpectrumRow
+    if cache:
+        statsfile.check_keepable(file)
+        options["keep"] = partial(statsfile.keep_spectra, stats)
     with naming(file):
-        rows: Sequence[Any] = (
-            analysis.eigenvalues(stats, layers=layers)
-            if eigenvalues
-            else analysis.spectrum(stats, percent=percentages, layers=layers)
-        )
+        row_type, rows = _rows(stats, percentages, eigenvalues, top, options)
     report = Report(
         command="spectrum",
         file=file,
         row_type=row_type,
         rows=rows,
-        keys=[analysis.key(value) for value in percentages],
+        keys=[key(value) for value in percentages],
         provenance=stats.provenance,
         legend=_LEGEND,
     )
     show(report, form, sort=sort, fail_on=fail_on)
+
+
+def _rows(
+    stats: ProbeStats,
+    percentages: Sequence[float],
+    eigenvalues: bool,
+    top: int | None,
+    options: dict[str, Any],
+) -> tuple[type[Any], Sequence[Any]]:
+    """What to show, and the type of its rows."""
+    from condcli.analysis import leading, spectrum
+
+    if eigenvalues:
+        return spectrum.EigenvalueRow, spectrum.eigenvalues(stats, top=top, **options)
+    if top:
+        return leading.LeadingRow, leading.leading(stats, top, **options)
+    return spectrum.SpectrumRow, spectrum.spectrum(stats, percent=percentages, **options)
+
+
+def _solver(device: str) -> Solve:
+    import numpy as np
+
+    if device == "cpu":
+        return np.linalg.eigvalsh
+    import torch
+
+    from condcli.capture.eigensolver import eigenvalues_on
+
+    if not torch.cuda.is_available():
+        raise UsageError("there is no cuda device here", "pass --device cpu")
+    return partial(eigenvalues_on, torch.device(device))
+
+
+def _workers(device: str) -> int:
+    """As many as there are cores, unless the user gave BLAS threads of its own; memory allows 8."""
+    if device != "cpu" or os.environ.get("OPENBLAS_NUM_THREADS") != "1":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(cores or 1, 8)
 
 
 def _percentages(text: str) -> Sequence[float]:

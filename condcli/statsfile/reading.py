@@ -43,9 +43,9 @@ def read(path: str | Path) -> ProbeStats:
         members: dict[str, str] = {}
         stats = ProbeStats(
             provenance=schema.record_from(Provenance, values, _no_array),
-            layers=_Records(path, file, "layers", LayerStats, members),
-            activations=_Records(path, file, "activations", ActivationStats, members),
-            skipped=_Records(path, file, "skipped", SkippedParameter, members),
+            layers=Records(path, file, "layers", LayerStats, members),
+            activations=Records(path, file, "activations", ActivationStats, members),
+            skipped=Records(path, file, "skipped", SkippedParameter, members),
         )
         if schema.digest_of_group(values, members.items()) != values[schema.DIGEST]:
             raise ValueError("checksum of the root")
@@ -63,28 +63,29 @@ def is_hdf5(path: Path) -> bool:
         ) from error
 
 
-class _Records(Mapping[str, Record], Generic[Record]):
+class Records(Mapping[str, Record], Generic[Record]):
     """The records of one section, in stored order, each read from the file when asked for."""
 
     def __init__(
         self, path: Path, file: Any, section: str, kind: type[Record], members: dict[str, str]
     ) -> None:
         """List the section's records and put their paths and digests into `members`."""
-        self._path = path
+        self.path = path
+        self.file = file  # h5py's low-level handle
         self._section = child_group(file, section)
         self._kind = kind
         self._digests: dict[str, str] = {}
         for group_name in map(bytes.decode, self._section):
-            digest = _digest(child_group(self._section, group_name))
+            digest = digest_of(child_group(self._section, group_name))
             self._digests[decode(group_name)] = digest
             members[f"/{section}/{group_name}"] = digest
 
     def __getitem__(self, name: str) -> Record:
         if name not in self._digests:
             raise KeyError(name)
-        with _damage_named(self._path, name):
+        with _damage_named(self.path, name):
             group = child_group(self._section, encode(name))
-            return _read_record(group, self._kind, name, self._digests[name])
+            return read_record(group, self._kind, name, self._digests[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._digests)
@@ -93,10 +94,11 @@ class _Records(Mapping[str, Record], Generic[Record]):
         return len(self._digests)
 
 
-def _read_record(group: Any, kind: type[Record], name: str, digest: str) -> Record:
+def read_record(group: Any, kind: type[Record], name: str, digest: str) -> Record:
+    """The record in a group; many kinds of errors when it does not have this digest."""
     values = attributes(group)
     datasets = {key: child_dataset(group, key) for key in map(bytes.decode, group)}
-    digests = {key: _digest(item) for key, item in datasets.items()}
+    digests = {key: digest_of(item) for key, item in datasets.items()}
     if schema.digest_of_group(values, digests.items()) != digest:
         raise ValueError("checksum of the attributes")
 
@@ -112,7 +114,8 @@ def _read_record(group: Any, kind: type[Record], name: str, digest: str) -> Reco
     return schema.record_from(kind, values | {"name": name}, array)
 
 
-def _digest(item: Any) -> str:
+def digest_of(item: Any) -> str:
+    """The digest that a group or dataset is stored with."""
     return str(attribute(item, schema.DIGEST.encode()))
 
 

@@ -16,14 +16,22 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from condcli.stats import ActivationStats, LayerStats, Provenance, SkippedParameter
+from condcli.stats import (
+    ActivationStats,
+    LayerSpectra,
+    LayerStats,
+    Provenance,
+    SkippedParameter,
+)
 
 FORMAT = "condcli-stats"
 VERSION = 1
 DIGEST = "blake2b"  # attribute of every dataset and group
 COMPLETE = "complete"  # root attribute, written last
 
-Record = TypeVar("Record", bound=LayerStats | ActivationStats | SkippedParameter | Provenance)
+Record = TypeVar(
+    "Record", bound=LayerStats | LayerSpectra | ActivationStats | SkippedParameter | Provenance
+)
 Attribute = str | int | float | bool | list[int]
 Array = npt.NDArray[Any]
 
@@ -89,6 +97,9 @@ def expected_shape(name: str, values: Mapping[str, Any]) -> tuple[int, ...] | No
     if which not in sizes:
         return None
     size = values[sizes[which]]
+    if what in ("eigenvalues", "floor", "ceiling"):
+        each = _moment_shape(size, values["groups"])[-1]
+        return (values["groups"], each) if what == "eigenvalues" else (values["groups"],)
     if what == "mean" or (which == "input" and values["kind"] == "embedding"):
         return (size,)
     return _moment_shape(size, values["groups"])

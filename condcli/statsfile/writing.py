@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -75,14 +76,19 @@ def _is_in(path: Path, place: Path) -> bool:
     return place.exists() and path.samefile(place)
 
 
-def put(content: bytes | memoryview, path: Path) -> None:
-    """Write beside the target, then rename: a reader sees the old file or the new one."""
+def put(content: bytes | memoryview, path: Path, *, mode: int | None = None) -> None:
+    """Write beside the target, then rename: a reader sees the old file or the new one.
+
+    The file gets the usual permissions, or those of `mode`.
+    """
     temporary = path.parent / f".condcli-{secrets.token_hex(6)}.tmp"
     try:
         with open(temporary, "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if mode is not None:
+            os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -121,18 +127,26 @@ def _image(stats: ProbeStats) -> BytesIO:
 
 def _write_records(section: Any, records: Mapping[str, Any], dtype: str) -> list[tuple[str, str]]:
     """Write one group a record; its path in the file and its digest."""
-    members = []
-    for name, record in records.items():
-        group = section.create_group(encode(name))
-        attributes = schema.attributes_of(record)
-        arrays = {key: _stored(array, dtype) for key, array in schema.arrays_of(record).items()}
-        digests = {key: schema.digest_of_array(array) for key, array in arrays.items()}
-        for key, array in arrays.items():
-            group.create_dataset(key, data=array).attrs[schema.DIGEST] = text(digests[key])
-        digest = schema.digest_of_group(attributes, digests.items())
-        _set_attributes(group, attributes | {schema.DIGEST: digest})
-        members.append((group.name, digest))
-    return members
+    return [write_record(section, name, record, dtype) for name, record in records.items()]
+
+
+def write_record(
+    section: Any,
+    name: str,
+    record: Any,
+    dtype: str,
+    more: Mapping[str, schema.Attribute] = MappingProxyType({}),
+) -> tuple[str, str]:
+    """Write a record, and `more` attributes, as a group; its path in the file and its digest."""
+    group = section.create_group(encode(name))
+    attributes = schema.attributes_of(record) | dict(more)
+    arrays = {key: _stored(array, dtype) for key, array in schema.arrays_of(record).items()}
+    digests = {key: schema.digest_of_array(array) for key, array in arrays.items()}
+    for key, array in arrays.items():
+        group.create_dataset(key, data=array).attrs[schema.DIGEST] = text(digests[key])
+    digest = schema.digest_of_group(attributes, digests.items())
+    _set_attributes(group, attributes | {schema.DIGEST: digest})
+    return group.name, digest
 
 
 def _set_attributes(item: Any, attributes: Mapping[str, schema.Attribute]) -> None:

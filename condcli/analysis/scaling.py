@@ -1,0 +1,52 @@
+"""Spectra in the scale that the conv view reports them in.
+
+In `channels` the gradients of a layer are scaled as the paper's code does, as if the loss were a
+mean over all locations: the reported Σ_∇h is T² times the stored second moment. In `patches`,
+F = T · Σ_x ⊗ Σ_∇h (Grosse & Martens 2016). Condition numbers are the same either way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from condcli.analysis.eigenvalues import Spectrum
+from condcli.stats import FloatArray, LayerSpectra
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Factors:
+    """The spectra of a layer's Σ_x and Σ_∇h, and the factor of F = scale · Σ_x ⊗ Σ_∇h."""
+
+    input: Spectrum
+    grad: Spectrum
+    scale: float
+
+    def largest(self, top: int) -> list[float]:
+        """The `top` largest eigenvalues of F, of all groups together, descending."""
+        products = self.input.values[:, :top, None] * self.grad.values[:, None, :top]
+        return descending(self.scale * products, top)
+
+
+def reported(found: LayerSpectra, conv: str) -> Factors:
+    """The spectra of a layer in the scale of the conv view."""
+    x = Spectrum(
+        values=found.input_eigenvalues,
+        floor=found.input_floor[:, None],
+        ceiling=found.input_ceiling[:, None],
+    )
+    grad = Spectrum(
+        values=found.grad_eigenvalues,
+        floor=found.grad_floor[:, None],
+        ceiling=found.grad_ceiling[:, None],
+    )
+    if conv == "channels":
+        return Factors(input=x, grad=grad.scaled(found.positions**2), scale=1.0)
+    return Factors(input=x, grad=grad, scale=found.positions)
+
+
+def descending(values: FloatArray, top: int) -> list[float]:
+    """The `top` largest of the values, in whatever shape they come."""
+    found: list[float] = np.sort(values, axis=None)[::-1][:top].tolist()
+    return found
