@@ -26,7 +26,16 @@ imports:  ## import contracts
 test:  ## tests
 	pytest
 
+bench:  ## compare with a bare pass and with other libraries; needs '.[bench]', and an idle machine
+	$(PYTHON) -m benchmarks.run --write docs/performance.md
+	$(PYTHON) -m benchmarks.commands --write docs/performance.md
+	$(PYTHON) -m benchmarks.spectra --write docs/performance.md
+	$(PYTHON) -m benchmarks.scaling --write docs/performance.md
+
+bench-gpu:  ## the same on a CUDA device, with ResNet-50
+	$(PYTHON) -m benchmarks.gpu --write docs/performance.md
+
 samples:  ## train the sample checkpoints again
 	$(PYTHON) sample_checkpoints/train.py
 
-.PHONY: help install check fix lint types imports test samples
+.PHONY: help install check fix lint types imports test bench bench-gpu samples

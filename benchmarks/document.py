@@ -35,12 +35,10 @@ def origin(facts: Mapping[str, str]) -> str:
     return f"`{command}`: " + "; ".join(f"{name} {value}" for name, value in facts.items()) + "."
 
 
-def publish(name: str, text: str, raw: Any, *, document: Path | None) -> None:
-    """Print the text; with a document, put it into the section of that name, and keep ``raw``."""
-    print(text)
-    if document:
-        document.write_text(with_section(document.read_text(), name, text))
-        (RESULTS / f"{name}.json").write_text(json.dumps(raw, indent=1, ensure_ascii=False) + "\n")
+def keep(name: str, text: str, raw: Any, *, document: Path) -> None:
+    """Put the text into the document's section of that name, and ``raw`` into a JSON file."""
+    document.write_text(with_section(document.read_text(), name, text))
+    (RESULTS / f"{name}.json").write_text(json.dumps(raw, indent=1, ensure_ascii=False) + "\n")
 
 
 def with_section(document: str, name: str, text: str) -> str:

@@ -88,7 +88,9 @@ class Process:
     def _last_words(self) -> str:
         code = self._process.wait()
         lines = self._errors.read_text().strip().splitlines()
-        return lines[-1] if lines else f"ended with code {code}"
+        if not lines:
+            return f"ended with code {code}"
+        return lines[-1].removeprefix("benchmarks.contestants.Unsupported: ")
 
 
 def race(setting: Setting, contestants: Sequence[str], *, rounds: int) -> list[Result]:

@@ -13,10 +13,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.contestants import CONTESTANTS
-from benchmarks.document import megabytes, number, origin, publish, table
+from benchmarks.document import keep, megabytes, number, origin, table
 from benchmarks.machine import machine, versions
 from benchmarks.race import Result, Setting, race
-from benchmarks.workloads import WORKLOADS
+from benchmarks.workloads import WORKLOADS, shrunk
 
 HEADER = ("", "seconds", "× bare", "whole call", "peak MB", "at start", "Σ_x error", "Σ_∇h error")
 
@@ -25,21 +25,25 @@ def main() -> None:
     """Race, print, and write where asked."""
     options = parsed()
     facts = machine(threads=options.threads) | versions(CONTESTANTS.values())
-    sections, raw = [], {"machine": facts, "rounds": options.rounds, "workloads": {}}
+    sections = [origin(facts) + "\n"]
+    raw = {"machine": facts, "rounds": options.rounds, "workloads": {}}
+    print(sections[0])
     for name in options.workload:
         setting = Setting(workload=name, shrink=options.shrink, threads=options.threads)
         results = race(setting, options.only, rounds=options.rounds)
-        sections.append(section(name, results))
+        sections.append(section(shrunk(WORKLOADS[name], options.shrink).caption, results))
         raw["workloads"][name] = [asdict(result) for result in results]
         print(sections[-1], flush=True)
-    publish("run", "\n".join([origin(facts) + "\n", *sections]), raw, document=options.write)
+    if options.write:
+        keep("run", "\n".join(sections), raw, document=options.write)
 
 
-def section(title: str, results: Sequence[Result]) -> str:
-    """The table of one workload, with what failed below it."""
+def section(caption: str, results: Sequence[Result]) -> str:
+    """The table of one workload, with what could not be done below it."""
     bare = next((r.seconds for r in results if r.contestant == "bare"), None)
     failed = [f"- {r.contestant}: {r.failure}" for r in results if r.failure]
-    return "\n".join([f"### {title}\n", table(HEADER, [row(r, bare) for r in results]), *failed])
+    rows = [row(result, bare) for result in results]
+    return "\n".join([f"### {caption}\n", table(HEADER, rows), *failed, ""])
 
 
 def row(result: Result, bare: float | None) -> list[str]:

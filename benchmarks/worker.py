@@ -65,10 +65,10 @@ class Worker:
             "grad_error": _largest_error(factors, Path(folder), 1),
         }
 
-    def _factors(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def _factors(self) -> dict[str, tuple[np.ndarray | None, ...]]:
         found = self._library.factors(self._task, self._result)
         return {
-            name: tuple(np.asarray(torch.as_tensor(matrix).cpu()) for matrix in pair)
+            name: tuple(None if m is None else np.asarray(torch.as_tensor(m).cpu()) for m in pair)
             for name, pair in found.items()
         }
 
@@ -76,6 +76,8 @@ class Worker:
 def _largest_error(factors: dict[str, Any], folder: Path, side: int) -> float | None:
     errors = []
     for name, pair in factors.items():
+        if pair[side] is None:
+            continue
         truth = np.load(folder / f"{name}.{'xh'[side]}.npy")
         matrix = np.asarray(pair[side], np.float64).reshape(truth.shape)
         errors.append(float(np.linalg.norm(matrix - truth) / np.linalg.norm(truth)))

@@ -26,6 +26,11 @@ class Workload:
     batch: int
     conv: str = "patches"  # the view of convolutions
 
+    @property
+    def caption(self) -> str:
+        """The title and how much there is."""
+        return f"{self.title}, N = {self.examples} in batches of {self.batch}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
@@ -42,6 +47,22 @@ class Task:
         """The linear maps whose factors are asked for, by name."""
         modules = self.model.named_modules()
         return {name: m for name, m in modules if isinstance(m, nn.Linear | nn.Conv2d)}
+
+    def positions(self) -> dict[str, int]:
+        """The rows of δ that each layer has for one example, by name."""
+        found: dict[str, int] = {}
+
+        def hook_of(name: str) -> Callable[..., None]:
+            def hook(layer: nn.Module, args: object, output: Tensor) -> None:
+                found[name] = output.numel() // len(layer.weight)
+
+            return hook
+
+        hooks = [layer.register_forward_hook(hook_of(n)) for n, layer in self.layers.items()]
+        self.model(self.x[:1])
+        for hook in hooks:
+            hook.remove()
+        return found
 
     def batches(self) -> Iterator[Data]:
         """The probe set in batches, inputs and labels."""

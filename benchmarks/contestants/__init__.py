@@ -18,9 +18,24 @@ CONTESTANTS: dict[str, str] = {
     "bare": "",
     "hooks": "",
     "condcli": "",
+    "kronfluence": "kronfluence",
+    "curvlinops": "curvlinops-for-pytorch",
+    "nngeometry": "nngeometry",
+    "backpack": "backpack-for-pytorch",
+    "asdl": "asdfghjkl",  # what is called asdl on the index is something else
 }
+
+
+class Unsupported(Exception):
+    """The library cannot do the workload; the text says why."""
 
 
 def contestant(name: str) -> ModuleType:
     """The module of that name; ImportError when its library is missing."""
     return import_module(f"{__name__}.{name}")
+
+
+def require_patches(conv: str) -> None:
+    """Raise Unsupported for the view that only condcli has."""
+    if conv == "channels":
+        raise Unsupported("has patch factors only")
