@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from condcli.analysis import shards as provenances
+from condcli.analysis.singular_values import singular_values
 from condcli.errors import InputError
 from condcli.stats import (
     DID_NOT_RUN,
@@ -153,7 +154,7 @@ def _layer(
         input_mean=_sum([part.input_mean for part in parts], input_rows, sum(input_rows)),
         grad_moment=_sum([part.grad_moment for part in parts], rows, sum(rows)),
         grad_mean=_sum([part.grad_mean for part in parts], rows, sum(rows)),
-        weight_grad_singular_values=_singular_values(weight_grad),
+        weight_grad_singular_values=singular_values(weight_grad),
         weight_grad_norm=float(np.linalg.norm(weight_grad)),
         weight_grad_moment_lambda_max=None,
         weight_grad_moment_note=first.weight_grad_moment_note or NOT_MERGED,
@@ -186,14 +187,3 @@ def _sum(arrays: Sequence[FloatArray], weights: Sequence[int], total: int) -> Fl
     for array, weight in zip(arrays, weights, strict=True):
         summed += array.astype(np.float64) * (weight / total)
     return summed
-
-
-def _singular_values(matrices: FloatArray) -> FloatArray:
-    """Descending, the groups' pooled; of an embedding's tokens most have no gradient."""
-    if matrices.ndim == 2:
-        height, width = matrices.shape
-        matrices = matrices[:, matrices.any(axis=0)]
-        values = np.linalg.svd(matrices, compute_uv=False)
-        return np.concatenate([values, np.zeros(min(height, width) - len(values))])
-    values = np.linalg.svd(matrices, compute_uv=False).ravel()
-    return np.sort(values)[::-1]

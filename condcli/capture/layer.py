@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from condcli.analysis.singular_values import singular_values_of_each
 from condcli.capture.linear_maps import Call, Lookup
 from condcli.capture.moments import Frequencies, Moment, scaled
 from condcli.capture.padding import blank
@@ -125,6 +125,9 @@ class LayerCapture:
         if other_use:
             self._example_gradients.give_up(f"its weight is also used by {other_use}")
         lambda_max = self._example_gradients.lambda_max()
+        singular_values, grad_singular_values = singular_values_of_each(
+            self.map.weight_matrix(weight).numpy(), self.map.weight_matrix(weight_grad).numpy()
+        )
         input_mean, grad_mean = self.inputs.mean().numpy(), self.grads.mean().numpy()
         return LayerStats(
             name=self.name,
@@ -145,8 +148,8 @@ class LayerCapture:
             input_mean=input_mean,
             grad_moment=self.grads.second().numpy(),
             grad_mean=grad_mean,
-            weight_singular_values=self._singular_values(weight),
-            weight_grad_singular_values=self._singular_values(weight_grad),
+            weight_singular_values=singular_values,
+            weight_grad_singular_values=grad_singular_values,
             weight_norm=float(weight.norm()),
             weight_grad_norm=float(weight_grad.norm()),
             # scaled so that the mean over examples of what it is the moment of is ∂L/∂W
@@ -160,20 +163,3 @@ class LayerCapture:
         """(d_out, …), or (G, d_out/G, …)."""
         matrices: FloatArray = self.map.weight_matrix(weight).numpy()
         return matrices[0] if self.map.groups == 1 else matrices
-
-    def _singular_values(self, weight: Tensor) -> FloatArray:
-        """Descending, the groups' pooled."""
-        matrices = self.map.weight_matrix(weight)
-        if matrices.shape[1] < matrices.shape[2]:
-            matrices = matrices.transpose(1, 2)  # LAPACK is twice as fast on tall matrices
-        if isinstance(self.map, Lookup):
-            matrices = _without_zeros(matrices)
-        values: FloatArray = torch.linalg.svdvals(matrices).flatten().numpy()
-        return np.sort(values)[::-1]
-
-
-def _without_zeros(tall: Tensor) -> Tensor:
-    """Fewer rows with the same singular values: in an embedding's gradient few are not zero."""
-    rows = tall[0][tall[0].any(1)]
-    missing = max(0, tall.shape[2] - len(rows))
-    return torch.cat([rows, rows.new_zeros(missing, tall.shape[2])]).unsqueeze(0)

@@ -1,0 +1,61 @@
+"""Singular values of weights and their gradients, in float64.
+
+The eigenvalues of WᵀW are the squares, and LAPACK finds them in a third of the time. Rounding moves
+an eigenvalue by a few eps · σ_max², so a singular value by a few eps · σ_max² / σ: where none is
+small, that is far below 1e-10 · σ_max. Where one is, W itself is decomposed.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from condcli.stats import FloatArray
+
+_SMALL = 32  # up to here, all groups at once are quicker
+_LEAST = 1e-12  # of the largest eigenvalue of WᵀW: σ from 1e-6 · σ_max
+_SQUARABLE = (1e-100, 1e100)
+
+
+def singular_values_of_each(*stacks: FloatArray) -> list[FloatArray]:
+    """What `singular_values` gives for each, found side by side."""
+    with ThreadPoolExecutor(len(stacks)) as pool:
+        return list(pool.map(singular_values, stacks))
+
+
+def singular_values(matrices: FloatArray) -> FloatArray:
+    """The singular values of a finite (m, n) or (G, m, n), descending, (G · min(m, n),).
+
+    Each is right to 1e-10 · σ_max of its group.
+    """
+    stack = np.asarray(matrices if matrices.ndim == 3 else matrices[None], dtype=np.float64)
+    tall = stack if stack.shape[1] >= stack.shape[2] else stack.swapaxes(1, 2)
+    if tall.shape[2] <= _SMALL:
+        values = np.linalg.svd(tall, compute_uv=False)
+    else:
+        values = np.stack([_of_one(matrix) for matrix in tall])
+    return np.sort(values, axis=None)[::-1]
+
+
+def _of_one(tall: FloatArray) -> FloatArray:
+    """In any order. Rows and columns of zeros, as of unused tokens and dead units, are left out."""
+    dense = _without_zeros(_without_zeros(tall, axis=0), axis=1)
+    if dense.shape[0] < dense.shape[1]:
+        dense = dense.T
+    found = _of_dense(dense)
+    return np.append(found, np.zeros(tall.shape[1] - len(found)))
+
+
+def _without_zeros(matrix: FloatArray, *, axis: int) -> FloatArray:
+    alive = matrix.any(axis=1 - axis)
+    return matrix if alive.all() else matrix.compress(alive, axis=axis)
+
+
+def _of_dense(tall: FloatArray) -> FloatArray:
+    least, most = _SQUARABLE
+    if tall.size and least < np.abs(tall).max() < most:
+        squares = np.linalg.eigvalsh(tall.T @ tall)
+        if squares[0] > _LEAST * squares[-1]:
+            return np.sqrt(squares)
+    return np.linalg.svd(tall, compute_uv=False)
