@@ -14,16 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, pairwise
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from condcli.capture.padding import blank
-
-# Patches are copied out in blocks of at most this many numbers: 16 MiB of float32, far below
-# the whole unfolded input and large enough for a matrix product to run at full speed.
-BLOCK_NUMBERS = 2**22
+from condcli.capture.patches import Window, patch_rows
 
 
 @dataclass(frozen=True)
@@ -58,20 +53,32 @@ class Convolution:
     def input_rows(self, x: Tensor, view: str, real: Tensor | None = None) -> Iterator[Tensor]:
         """Blocks of input rows, each (G, rows, features), for x of shape (N, C_in, …).
 
-        Rows that are not ``real``, (N, positions), are zero.
+        Those of ``patch_rows`` in the view ``patches``. Rows that are not ``real``, (N, positions),
+        are zero.
         """
-        x = self._batched(x)
         if view == "channels":
-            yield self.output_rows(blank(self._uncropped(x), real, 1))
+            yield self.output_rows(blank(self._uncropped(self.batched(x)), real, 1))
         else:
-            yield from self._patches(self._prepared(x), real)
+            yield from patch_rows(*self.window(x), real)
 
     def output_rows(self, h: Tensor) -> Tensor:
-        """(G, N·positions, C/G) from a feature map (N, C, …)."""
-        by_group: Tensor = self._batched(h).unflatten(1, (self.groups, -1)).flatten(3)
-        return by_group.permute(1, 0, 3, 2).flatten(1, 2)
+        """(G, N·positions, C/G) from a feature map (N, C, …); of a channels-last one a view."""
+        rows = self.batched(h).movedim(1, -1).flatten(0, -2)
+        return rows.unflatten(1, (self.groups, -1)).transpose(0, 1)
 
-    def _batched(self, x: Tensor) -> Tensor:
+    def window(self, x: Tensor) -> tuple[Window, Tensor]:
+        """How the patches lie in a map made from x: batched, cropped and, if transposed, spread."""
+        x, stride = self.batched(x), self.stride
+        if self.transposed:
+            x, stride = _spread(x, stride), (1,) * len(stride)
+        for axis, sides in enumerate(self.padding, start=2):
+            before, after = (max(0, -side) for side in sides)
+            x = x.narrow(axis, before, x.shape[axis] - before - after)
+        padding = tuple((max(0, before), max(0, after)) for before, after in self.padding)
+        return Window(self.kernel, stride, padding, self.dilation, self.groups), x
+
+    def batched(self, x: Tensor) -> Tensor:
+        """(N, C, …) also from a single (C, …)."""
         return x.unsqueeze(0) if x.dim() == len(self.kernel) + 1 else x
 
     def _uncropped(self, x: Tensor) -> Tensor:
@@ -79,42 +86,6 @@ class Convolution:
         for axis, (before, after) in enumerate(self.cropping, start=2):
             x = x.narrow(axis, before, x.shape[axis] - before - after)
         return x
-
-    def _prepared(self, x: Tensor) -> Tensor:
-        """The input that the equivalent padding-free ordinary convolution slides over."""
-        if self.transposed:
-            x = _spread(x, self.stride)
-        # F.pad counts axes from the last; negative numbers crop, which transposed maps need.
-        return F.pad(x, list(chain.from_iterable(reversed(self.padding))))
-
-    def _patches(self, x: Tensor, real: Tensor | None) -> Iterator[Tensor]:
-        stride = (1,) * len(self.stride) if self.transposed else self.stride
-        reach = [(k - 1) * d for k, d in zip(self.kernel, self.dilation, strict=True)]
-        positions = [
-            (size - r - 1) // s + 1 for size, r, s in zip(x.shape[2:], reach, stride, strict=True)
-        ]
-        moves = x.stride()[2:]
-        windows = x.as_strided(  # (N, C, positions…, kernel…) without a copy
-            (*x.shape[:2], *positions, *self.kernel),
-            (
-                *x.stride()[:2],
-                *(m * s for m, s in zip(moves, stride, strict=True)),
-                *(m * d for m, d in zip(moves, self.dilation, strict=True)),
-            ),
-            x.storage_offset(),
-        )
-        for examples, places in _blocks(windows):
-            rows = self._window_rows(windows[examples, :, places])
-            known = None if real is None else real[examples, places].flatten()
-            yield blank(rows, known, -1)
-
-    def _window_rows(self, windows: Tensor) -> Tensor:
-        axes = len(self.kernel)
-        windows = windows.unflatten(1, (self.groups, -1))  # (n, G, C/G, positions…, kernel…)
-        position_axes = range(3, 3 + axes)
-        kernel_axes = range(3 + axes, 3 + 2 * axes)
-        rows = windows.permute(1, 0, *position_axes, 2, *kernel_axes)
-        return rows.flatten(2 + axes).flatten(1, 1 + axes)
 
 
 def _spread(x: Tensor, stride: tuple[int, ...]) -> Tensor:
@@ -124,19 +95,3 @@ def _spread(x: Tensor, stride: tuple[int, ...]) -> Tensor:
     every_stride = (slice(None), slice(None), *(slice(None, None, s) for s in stride))
     spread[every_stride] = x
     return spread
-
-
-def _blocks(windows: Tensor) -> Iterator[tuple[slice, slice]]:
-    """Bounded pieces, split by example and then along the first position axis."""
-    examples, _, places = windows.shape[:3]
-    for some in _slices(examples, -(-windows.numel() // BLOCK_NUMBERS)):
-        pieces = -(-windows[some].numel() // BLOCK_NUMBERS)
-        for place in _slices(places, pieces):
-            yield some, place
-
-
-def _slices(size: int, pieces: int) -> Iterator[slice]:
-    """So many nearly equal parts of a range, at most one an item."""
-    pieces = max(1, min(pieces, size))
-    bounds = [size * i // pieces for i in range(pieces + 1)]
-    return (slice(*ends) for ends in pairwise(bounds))

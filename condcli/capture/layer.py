@@ -6,9 +6,11 @@ import torch
 from torch import Tensor
 
 from condcli.analysis.singular_values import singular_values_of_each
+from condcli.capture.convolution import Convolution
 from condcli.capture.linear_maps import Call, Lookup
-from condcli.capture.moments import Frequencies, Moment, scaled
+from condcli.capture.moments import Frequencies, Moment, moderated
 from condcli.capture.padding import blank
+from condcli.capture.patch_moment import PatchMoment
 from condcli.capture.per_example import NO_EXAMPLE_AXIS, ExampleGradients
 from condcli.capture.weights import Block, Piece, Use
 from condcli.stats import SAW_NO_ROWS, FloatArray, LayerStats
@@ -36,7 +38,7 @@ class LayerCapture:
         self.bias = call.bias is not None
         self.order = order
         self.first_place = place  # of the batch that it first ran on
-        self.inputs = Frequencies(len(call.weight)) if isinstance(call.map, Lookup) else Moment()
+        self.inputs = _inputs_of(call, view)
         self.grads = Moment()
         self.calls = 0
         self.calls_with_grad = 0
@@ -60,16 +62,20 @@ class LayerCapture:
             self.inputs.add(call.x, real)
             return
         assert not isinstance(call.map, Lookup)
-        x, power = scaled(call.x.detach())
-        for rows in call.map.input_rows(x, self._view, real):
-            self.inputs.add(rows, power)
+        x, power = moderated(call.x.detach())
+        if isinstance(self.inputs, PatchMoment):
+            assert isinstance(call.map, Convolution)
+            self.inputs.add(call.map, x, power, real)
+        else:
+            for rows in call.map.input_rows(x, self._view, real):
+                self.inputs.add(rows, power)
         self.inputs.leave_out(real)
 
     @torch.no_grad()
     def see_grad(self, call: Call, grad: Tensor, real: Tensor | None, examples: int) -> None:
         """Take in δ of one call, (…, d_out) or (N, C_out, …)."""
         self.calls_with_grad += 1
-        small, power = scaled(blank(grad, real, call.map.unit_axis))
+        small, power = moderated(blank(grad, real, call.map.unit_axis))
         self.grads.add(call.map.output_rows(small), power)
         self.grads.leave_out(real)
         if not self._example_gradients.note:
@@ -163,3 +169,10 @@ class LayerCapture:
         """(d_out, …), or (G, d_out/G, …)."""
         matrices: FloatArray = self.map.weight_matrix(weight).numpy()
         return matrices[0] if self.map.groups == 1 else matrices
+
+
+def _inputs_of(call: Call, view: str) -> Moment | PatchMoment | Frequencies:
+    if isinstance(call.map, Lookup):
+        return Frequencies(len(call.weight))
+    patches = isinstance(call.map, Convolution) and view == "patches"
+    return PatchMoment() if patches else Moment()

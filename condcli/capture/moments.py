@@ -5,19 +5,33 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# One float32 product over more rows than this loses digits (131,072 rows of 3 channels are off by
-# 2e-4); pieces of this size, summed in float64, stay below 1e-6 at no cost.
-PIECE_ROWS = 16_384
+from condcli.capture.products import (
+    PIECE_ROWS,
+    WIDE,
+    add_outer_of_wide,
+    outer_of_narrow,
+    symmetric,
+)
+
+# The squares of such numbers, and of others that count beside them, are well inside float32.
+MODERATE = (2.0**-30, 2.0**30)
 
 
 class Moment:
-    """Running sums of x and x xᵀ over rows, in float64, products in the rows' own precision."""
+    """Running sums of x and x xᵀ over rows, the products in the rows' own precision.
+
+    They are summed in float64, for matrices from ``WIDE`` on in pieces of ``PIECE_ROWS`` rows: one
+    that has seen no more than those never needs a matrix of doubles.
+    """
 
     def __init__(self) -> None:
         self._seen = 0
         self._left_out: Tensor | int = 0
-        self._sum: Tensor | None = None
-        self._outer: Tensor | None = None
+        self._dtype = torch.float64  # of the rows
+        self._sum: Tensor | None = None  # (G, d)
+        self._outer: Tensor | None = None  # (G, d, d); on and above the diagonal
+        self._piece: Tensor | None = None  # (d, d), in the rows' dtype
+        self._piece_rows = 0
 
     @property
     def rows(self) -> int:
@@ -30,21 +44,37 @@ class Moment:
             self._left_out = self._left_out + (~real).sum()
 
     @torch.no_grad()
-    def add(self, rows: Tensor, power: Tensor) -> None:
+    def add(self, rows: Tensor, power: Tensor | None) -> None:
         """Take in rows of shape (G, n, d), over ``power`` as ``scaled`` returns them."""
         self._seen += rows.shape[1]
-        for piece in rows.split(PIECE_ROWS, dim=1):
-            total = piece.sum(1).to(power.dtype) * power
-            outer = (piece.transpose(1, 2) @ piece).to(power.dtype) * power**2
-            if self._sum is None or self._outer is None:
-                self._sum, self._outer = total, outer
-            else:
-                self._sum += total
-                self._outer += outer
+        self._dtype, dtype = rows.dtype, sum_dtype(rows)
+        self._sum = plus(self._sum, rows.sum(1, dtype=dtype), power)
+        if rows.shape[0] > 1 or rows.shape[2] < WIDE:
+            outer = outer_of_narrow(rows, dtype)
+            self._outer = plus(self._outer, outer, None if power is None else power**2)
+            return
+        for piece in rows[0].split(PIECE_ROWS):
+            self._add_wide(piece, power)
+
+    def _add_wide(self, rows: Tensor, power: Tensor | None) -> None:
+        if self._piece is None or self._piece_rows + len(rows) > PIECE_ROWS or power is not None:
+            self._end_piece(None)
+            self._piece = rows.new_zeros(rows.shape[1], rows.shape[1])
+        add_outer_of_wide(self._piece, rows)
+        self._piece_rows += len(rows)
+        if power is not None:
+            self._end_piece(power**2)
+
+    def _end_piece(self, scale: Tensor | None) -> None:
+        if self._piece is not None:
+            piece = self._piece.unsqueeze(0)
+            self._outer = plus(self._outer, piece.to(sum_dtype(piece)), scale)
+        self._piece, self._piece_rows = None, 0
 
     def is_finite(self) -> bool:
         """Whether no row held NaN or infinity; a sum over all entries has them, too."""
-        return self._outer is None or bool(self._outer.sum().isfinite())
+        sums = (s for s in (self._outer, self._piece) if s is not None)
+        return all(bool(s.sum().isfinite()) for s in sums)
 
     def mean(self) -> Tensor:
         """Mean over rows of x, (G·d,), float64 on the CPU."""
@@ -52,11 +82,37 @@ class Moment:
         return self._sum.flatten().cpu().double() / self.rows
 
     def second(self) -> Tensor:
-        """Mean over rows of x xᵀ, exactly symmetric, (d, d) or (G, d, d), float64 on the CPU."""
-        assert self._outer is not None
-        outer = self._outer.cpu().double() / self.rows
-        outer = (outer + outer.transpose(1, 2)).mul_(0.5)
+        """Mean over rows of x xᵀ, exactly symmetric, (d, d) or (G, d, d), on the CPU.
+
+        In the rows' own precision, where its numbers can be told in that.
+        """
+        few = self._outer is None and self._piece is not None
+        outer = symmetric(self._piece.unsqueeze(0)) if few else self.sums()[1]
+        outer = outer.cpu().div_(self.rows)
+        if MODERATE[0] ** 2 <= float(outer.max()) <= MODERATE[1] ** 2:
+            outer = outer.to(self._dtype)
         return outer[0] if outer.shape[0] == 1 else outer
+
+    def sums(self) -> tuple[Tensor, Tensor]:
+        """The sums over all rows of x, (G, d), and of x xᵀ, (G, d, d), float64."""
+        self._end_piece(None)
+        assert self._sum is not None
+        assert self._outer is not None
+        return self._sum, symmetric(self._outer)
+
+    def include(self, total: Tensor, outer: Tensor, *, rows: int, dtype: torch.dtype) -> None:
+        """Take in the sums of rows of this dtype that were summed another way."""
+        self._seen += rows
+        self._dtype = dtype
+        self._sum = plus(self._sum, total, None)
+        self._outer = plus(self._outer, outer, None)
+
+
+def plus(total: Tensor | None, term: Tensor, scale: Tensor | None) -> Tensor:
+    """The total with a term added in place."""
+    if scale is not None:
+        term = term * scale
+    return term if total is None else total.add_(term)
 
 
 class Frequencies:
@@ -102,10 +158,28 @@ def scaled(tensor: Tensor) -> tuple[Tensor, Tensor]:
     """
     if not tensor.numel():
         return tensor, torch.ones((), dtype=sum_dtype(tensor), device=tensor.device)
-    low, high = torch.aminmax(tensor)
-    _, exponent = torch.frexp(torch.maximum(-low, high))
+    _, exponent = torch.frexp(_largest(tensor))
     exponent = exponent.clamp(-126, 126).to(sum_dtype(tensor))  # the powers that float32 has
     return tensor * torch.exp2(-exponent).to(tensor.dtype), torch.exp2(exponent)
+
+
+def moderated(tensor: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The tensor as it is, without a power, if it is zero or of ``MODERATE`` size; else ``scaled``.
+
+    Only on the CPU, where to look at the size does not make the device wait.
+    """
+    if tensor.device.type == "cpu":
+        size = float(_largest(tensor)) if tensor.numel() else 0.0
+        if size == 0 or MODERATE[0] <= size <= MODERATE[1]:
+            return tensor, None
+    return scaled(tensor)
+
+
+def _largest(tensor: Tensor) -> Tensor:
+    """The largest magnitude; read in the order of the memory, or torch would copy it."""
+    axes = sorted(range(tensor.dim()), key=tensor.stride, reverse=True)
+    low, high = torch.aminmax(tensor.permute(axes))
+    return torch.maximum(-low, high)
 
 
 def sum_dtype(tensor: Tensor) -> torch.dtype:

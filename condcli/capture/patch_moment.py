@@ -1,0 +1,148 @@
+"""The second moment of a convolution's patches, by whichever way is cheaper."""
+
+from __future__ import annotations
+
+from itertools import product
+from math import prod
+
+import torch
+from torch import Tensor
+
+from condcli.capture.convolution import Convolution
+from condcli.capture.displacement import autocorrelations, borders, displacements
+from condcli.capture.moments import Moment, plus, sum_dtype
+from condcli.capture.patches import Window, patch_rows
+
+# The cost of copying out a number of a patch, in multiplications of a matrix product, and the
+# part of a product with itself that symmetry leaves.
+COPY, HALF = 30, 0.65
+FEWEST_CHANNELS = 16  # a product of fewer columns takes as long
+
+
+class PatchMoment:
+    """Running sums over the patches of a convolution's input."""
+
+    def __init__(self) -> None:
+        self._copied = Moment()
+        self._displaced: DisplacedMoment | None = None
+        self._shape: tuple[int, ...] = ()  # of a patch's features: (places in it, C/G)
+
+    @property
+    def rows(self) -> int:
+        """How many patches there were."""
+        return self.settled().rows
+
+    def leave_out(self, real: Tensor | None) -> None:
+        """Of the patches that are taken in, those not ``real`` are zero and do not count."""
+        self._copied.leave_out(real)
+
+    @torch.no_grad()
+    def add(
+        self, convolution: Convolution, x: Tensor, power: Tensor | None, real: Tensor | None
+    ) -> None:
+        """Take in the patches of x, (N, C, …), over ``power`` as ``scaled`` returns them."""
+        window, x = convolution.window(x)
+        self._shape = (prod(window.kernel), x.shape[1] // window.groups)
+        if real is None and displacement_pays(window, x):
+            self._displaced = self._displaced or DisplacedMoment(window.kernel)
+            self._displaced.add(window, x, power)
+        else:
+            for rows in patch_rows(window, x, real):
+                self._copied.add(rows, power)
+
+    def settled(self) -> Moment:
+        """The same sums in one plain moment; features still ordered (k, …, k, C/G)."""
+        if self._displaced is not None:
+            done = self._displaced
+            self._copied.include(*done.sums(), rows=done.rows, dtype=done.dtype)
+            self._displaced = None
+        return self._copied
+
+    def is_finite(self) -> bool:
+        """Whether no patch held NaN or infinity."""
+        return self.settled().is_finite()
+
+    def mean(self) -> Tensor:
+        """Mean over patches of x, (G·d,), features ordered as the weight's, (C/G, k, …, k)."""
+        return self.settled().mean().unflatten(0, (-1, *self._shape)).transpose(1, 2).flatten()
+
+    def second(self) -> Tensor:
+        """Mean over patches of x xᵀ, (d, d) or (G, d, d), features ordered as the weight's."""
+        matrix = self.settled().second()
+        matrix = matrix.unflatten(-1, self._shape).unflatten(-3, self._shape)
+        return matrix.transpose(-1, -2).transpose(-3, -4).flatten(-2).flatten(-3, -2)
+
+
+class DisplacedMoment:
+    """Running sums of what makes up a moment of patches that are never copied out."""
+
+    def __init__(self, kernel: tuple[int, ...]) -> None:
+        self.rows = 0
+        self.dtype = torch.float64  # of the rows
+        self._kernel = kernel
+        self._correlations: Tensor | None = None  # (displacements, G, C/G, C/G)
+        self._sum: Tensor | None = None  # (G, C/G), over the places of the maps
+        self._borders: dict[tuple[tuple[int, int], ...], Moment] = {}  # by what of the kernel
+
+    def add(self, window: Window, x: Tensor, power: Tensor | None) -> None:
+        """Take in the patches of x, (N, C, …)."""
+        self.rows += len(x) * prod(window.positions(x.shape[2:]))
+        self.dtype, dtype = x.dtype, sum_dtype(x)
+        total = x.sum((0, *range(2, x.dim())), dtype=dtype).unflatten(0, (window.groups, -1))
+        self._sum = plus(self._sum, total, power)
+        square = None if power is None else power**2
+        self._correlations = plus(self._correlations, autocorrelations(window, x, dtype), square)
+        for border in borders(window, x.shape[2:]):
+            moment = self._borders.setdefault(border.box, Moment())
+            for rows in patch_rows(border.window, border.rows_of(x)):
+                moment.add(rows, power)
+
+    def sums(self) -> tuple[Tensor, Tensor]:
+        """Sums over the patches of x, (G, d), and of x xᵀ, (G, d, d)."""
+        assert self._sum is not None
+        kernel, (groups, channels) = self._kernel, self._sum.shape
+        total = self._sum.unsqueeze(1).repeat(1, prod(kernel), 1).view(groups, *kernel, channels)
+        outer = self._everywhere().view(groups, *kernel, channels, *kernel, channels)
+        for box, moment in self._borders.items():
+            border_sum, border_outer = moment.sums()
+            inside = [slice(*ends) for ends in box]
+            extents = [stop - start for start, stop in box]
+            total[(slice(None), *inside)] -= border_sum.view(groups, *extents, channels)
+            outer[(slice(None), *inside, slice(None), *inside)] -= border_outer.view(
+                groups, *extents, channels, *extents, channels
+            )
+        return total.flatten(1), outer.view(groups, prod(kernel) * channels, -1)
+
+    def _everywhere(self) -> Tensor:
+        """The outer sums over all places of the grid, (G, k·…·k, C/G, k·…·k, C/G)."""
+        assert self._correlations is not None
+        place = {displacement: i for i, displacement in enumerate(displacements(self._kernel))}
+        found = self._correlations
+        corners = list(product(*(range(k) for k in self._kernel)))
+        size = found.shape[-1]
+        outer = found.new_empty(found.shape[1], len(corners), size, len(corners), size)
+        for i, a in enumerate(corners):
+            for j, b in enumerate(corners[i:], start=i):
+                block = found[place[tuple(y - x for x, y in zip(a, b, strict=True))]]
+                outer[:, i, :, j] = block
+                outer[:, j, :, i] = block.mT
+        return outer
+
+
+def displacement_pays(window: Window, x: Tensor) -> bool:
+    """Whether autocorrelations and borders take less time than copying the patches out."""
+    if any(s > 1 for s in window.stride) or prod(window.kernel) == 1:
+        return False
+    sizes = x.shape[2:]
+    channels = x.shape[1] // window.groups
+    shifts = sum(1 for _ in displacements(window.kernel)) * prod(sizes)
+    displaced = shifts * max(channels, FEWEST_CHANNELS) ** 2 + sum(
+        _copied_cost(border.window, border.rows_of(x)) for border in borders(window, sizes)
+    )
+    return displaced < _copied_cost(window, x)
+
+
+def _copied_cost(window: Window, x: Tensor) -> float:
+    """Of the patches of one example and group, in multiplications."""
+    features = prod(window.kernel) * x.shape[1] // window.groups
+    return prod(window.positions(x.shape[2:])) * features * (HALF * features + COPY)
