@@ -17,11 +17,13 @@ from math import prod
 import torch
 from torch import Tensor
 
-from condcli.capture.patches import Window, padded
+from condcli.capture.patches import Window, blocks, padded
 from condcli.capture.products import PIECE_ROWS
 
-# Below this many channels a group, one weight-gradient convolution beats matrix products.
+# For fewer channels a group than this, float32 on the CPU has a faster way than matrix products:
+# the weight gradient of a convolution. Its rounding grows faster with the places that it sums.
 FEW_CHANNELS = 192
+CONVOLVED_PLACES = 8192
 
 
 def extents(kernel: Sequence[int]) -> tuple[int, ...]:
@@ -39,35 +41,32 @@ def displacements(kernel: Sequence[int]) -> Iterator[tuple[int, ...]]:
 def autocorrelations(window: Window, x: Tensor, dtype: torch.dtype) -> Tensor:
     """D for x of shape (N, C, …), (displacements, G, C/G, C/G), summed in ``dtype``.
 
-    Each product runs over at most PIECE_ROWS places in x's own precision.
+    Products run over few enough places for x's own precision.
     """
     few = x.shape[1] // window.groups < FEW_CHANNELS
-    small = few and x.device.type == "cpu" and x.dtype == torch.float32
-    total = None
-    for part in x.split(max(1, PIECE_ROWS // prod(x.shape[2:]))):
-        found = (_by_convolution if small else _by_products)(window, part).to(dtype)
-        total = found if total is None else total.add_(found)
-    assert total is not None
-    return total
+    if few and x.device.type == "cpu" and x.dtype == torch.float32:
+        return _by_convolution(window, x, dtype)
+    return _by_products(window, x, dtype)
 
 
-def _by_convolution(window: Window, x: Tensor) -> Tensor:
+def _by_convolution(window: Window, x: Tensor, dtype: torch.dtype) -> Tensor:
     """As the gradient that the weight of a convolution of x would get if δ were x."""
-    axes, first, others = len(window.kernel), window.reach[0], window.reach[1:]
+    axes, channels = len(window.kernel), x.shape[1] // window.groups
+    first, *others = window.reach
     around = padded(x, [(0, first), *((r, r) for r in others)])
-    channels = x.shape[1] // window.groups
     weight = x.new_empty(x.shape[1], channels, *extents(window.kernel))
-    if axes == 2:
-        weight = weight.to(memory_format=torch.channels_last)
-    _, gradient, _ = torch.ops.aten.convolution_backward(
-        x, around, weight, None, (1,) * axes, (0,) * axes, window.dilation, False, (0,) * axes,
-        window.groups, (False, True, False),
-    )  # fmt: skip
-    by_group: Tensor = gradient.flatten(2).unflatten(0, (window.groups, channels))
-    return by_group.permute(3, 0, 1, 2)
+    total = torch.zeros(weight.shape, dtype=dtype)
+    for examples, places in blocks((len(x), *x.shape[2:]), CONVOLVED_PLACES):
+        met = slice(places.start, places.stop + first)
+        _, gradient, _ = torch.ops.aten.convolution_backward(
+            x[examples, :, places], around[examples, :, met], weight, None, (1,) * axes,
+            (0,) * axes, window.dilation, False, (0,) * axes, window.groups, (False, True, False),
+        )  # fmt: skip
+        total += gradient
+    return total.flatten(2).unflatten(0, (window.groups, channels)).permute(3, 0, 1, 2)
 
 
-def _by_products(window: Window, x: Tensor) -> Tensor:
+def _by_products(window: Window, x: Tensor, dtype: torch.dtype) -> Tensor:
     """As matrix products of the places with the same places shifted.
 
     The places lie in the order (first axis, N, other axes), each of the others followed by as many
@@ -92,17 +91,22 @@ def _by_products(window: Window, x: Tensor) -> Tensor:
                 by_group,
                 shift=sum(move * n for move, n in zip(moves, displacement, strict=True)),
                 rows=sizes[0] * steps[0] - displacement[0] * moves[0],
+                dtype=dtype,
             )
             for displacement in displacements(window.kernel)
         ]
     )
 
 
-def _shifted_product(places: Tensor, *, shift: int, rows: int) -> Tensor:
+def _shifted_product(places: Tensor, *, shift: int, rows: int, dtype: torch.dtype) -> Tensor:
     """Σ over the first rows of x_q x_{q+shift}ᵀ; zero for shifts that others are opposite to."""
-    rows = max(0, rows) if shift >= 0 else 0
-    here, there = places[:, :rows], places[:, shift : shift + rows] if rows else places[:, :0]
-    return here.transpose(1, 2) @ there
+    groups, _, channels = places.shape
+    total = torch.zeros(groups, channels, channels, dtype=dtype, device=places.device)
+    if shift >= 0 and rows > 0:
+        here, there = places[:, :rows], places[:, shift : shift + rows]
+        for a, b in zip(here.split(PIECE_ROWS, 1), there.split(PIECE_ROWS, 1), strict=True):
+            total += a.transpose(1, 2) @ b
+    return total
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def patch_rows(window: Window, x: Tensor, real: Tensor | None = None) -> Iterato
     features = prod(windows.shape[1 + axes :])
     block = max(BLOCK_NUMBERS // features, BLOCK_ROWS)
     work = x.new_empty(0)
-    for examples, places in _blocks(windows.shape[: 1 + axes], block):
+    for examples, places in blocks(windows.shape[: 1 + axes], block):
         some = windows[examples, places]
         work = work if len(work) >= some.numel() else x.new_empty(some.numel())
         rows = work[: some.numel()].view(some.shape).copy_(some)
@@ -84,7 +84,7 @@ def _windows(window: Window, x: Tensor) -> Tensor:
     )
 
 
-def _blocks(places: Sequence[int], most: int) -> Iterator[tuple[slice, slice]]:
+def blocks(places: Sequence[int], most: int) -> Iterator[tuple[slice, slice]]:
     """Pieces of about so many places, split by example and then along the first position axis."""
     examples, first = places[:2]
     for some in _slices(examples, -(-prod(places) // most)):
