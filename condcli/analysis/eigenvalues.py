@@ -15,7 +15,7 @@ from condcli.errors import InputError
 from condcli.stats import FloatArray, IntArray
 
 _LARGE = 256  # from here on, few rows are worth looking for
-_BELOW_NOISE = 1 / 32  # of the noise floor: an error that small changes nothing
+_BELOW_NOISE = 1 / 8  # of the noise floor: no error is larger, and most are far smaller
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

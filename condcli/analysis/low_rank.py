@@ -48,7 +48,7 @@ def _pivoted_cholesky(matrix: FloatArray, rank: int, eps: float) -> FloatArray:
     remaining = np.diagonal(matrix).astype(np.float64)
     noise = 4 * eps * remaining.max()
     done = 0
-    for _ in range(8 + 4 * rank // _BLOCK):
+    for _ in range(32 + rank // 4):
         if done == rank or remaining.max() <= noise:
             break
         count = min(_BLOCK, rank - done)
