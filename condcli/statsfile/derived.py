@@ -63,10 +63,17 @@ def keep_spectra(stats: ProbeStats, spectra: Iterable[LayerSpectra]) -> None:
     new = {item.name: item for item in spectra if kept_spectra(stats, item.name) is None}
     if not new:
         return
-    path, file = stats.layers.path, stats.layers.file
     old = {name: kept_spectra(stats, name) for name in stats.layers if name not in new}
+    every = [*new.values(), *filter(None, old.values())]
+    path, place = stats.layers.path, stats.layers.path.resolve()
     try:
-        _replace(path.resolve(), file, new | {name: item for name, item in old.items() if item})
+        before = place.stat()
+        image = _image(place.read_bytes(), stats.layers.file, every)
+        if image is None or _version(place.stat()) != _version(before):
+            raise CannotFinishError(
+                f"{path}: was replaced while its eigenvalues were computed", "run it again"
+            )
+        put(image.getbuffer(), place, mode=stat.S_IMODE(before.st_mode))
     except OSError as error:
         raise CannotFinishError(
             f"{path}: the eigenvalues cannot be kept ({error.strerror or error})",
@@ -74,26 +81,26 @@ def keep_spectra(stats: ProbeStats, spectra: Iterable[LayerSpectra]) -> None:
         ) from error
 
 
-def _replace(path: Path, read: Any, spectra: dict[str, LayerSpectra]) -> None:
-    """Replace the file by one with these /derived, if it still is the one that was read."""
-    before = path.stat()
-    image = BytesIO(path.read_bytes())
-    with h5py.File(image, "r+", libver=("v110", "v110")) as file:
-        if _origin(file.id) != _origin(read):
-            raise OSError(f"{path} was replaced meanwhile")
-        if _GROUP in file:
-            del file[_GROUP]
-        section = file.create_group(_GROUP, track_order=True)
-        for name, item in spectra.items():
-            write_record(section, name, item, "float64", _origin(read))
-    now = path.stat()
-    if (now.st_ino, now.st_mtime_ns, now.st_size) != (
-        before.st_ino,
-        before.st_mtime_ns,
-        before.st_size,
-    ):
-        raise OSError(f"{path} was replaced meanwhile")
-    put(image.getbuffer(), path, mode=stat.S_IMODE(before.st_mode))
+def _image(content: bytes, read: Any, spectra: Iterable[LayerSpectra]) -> BytesIO | None:
+    """The file's content with these /derived; None if it is not the file that was read."""
+    image = BytesIO(content)
+    try:
+        with h5py.File(image, "r+", libver=("v110", "v110")) as file:
+            if _origin(file.id) != _origin(read):
+                return None
+            if _GROUP in file:
+                del file[_GROUP]
+            section = file.create_group(_GROUP, track_order=True)
+            for item in spectra:
+                write_record(section, item.name, item, "float64", _origin(read))
+    except _DAMAGE:
+        return None
+    return image
+
+
+def _version(state: os.stat_result) -> tuple[int, int, int]:
+    """What changes when a file is replaced or written."""
+    return state.st_ino, state.st_mtime_ns, state.st_size
 
 
 def _origin(file: Any) -> dict[str, str]:
