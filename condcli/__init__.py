@@ -1,8 +1,8 @@
 """Layer-wise conditioning analysis of trained networks (Huang et al., ECCV 2020).
 
 `load` opens a checkpoint; `probe` measures a network into a `ProbeStats`, `write` and `read` keep
-it in a file, `merge` puts shards together; `spectrum`, `domination` and `neurons` turn it into rows.
-Each is imported when first asked for, so that what reads a file does not wait for torch.
+it in a file, `merge` puts shards together; `spectrum`, `domination` and `neurons` turn it into
+rows. Each is imported when first asked for, so that what reads a file does not wait for torch.
 """
 
 from importlib import import_module

@@ -49,6 +49,7 @@ def probe(
     layers: Sequence[str] = (),
     exclude: Sequence[str] = (),
     shard: str | None = None,
+    distributed: bool = False,
     command: str = "condcli.probe",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ProbeStats:
@@ -58,8 +59,10 @@ def probe(
     checkpoint that names its architecture or matches a known one. ``data`` is a name or path as
     on the command line, a ``ProbeSet``, a pair of tensors, a ``Dataset``, or any iterable of
     ``(inputs, targets)`` batches; by default what the checkpoint says it was trained on.
-    ``progress`` is called with the examples done and their total after each batch. The other
-    options are those of ``condcli probe``; docs/numbers.md defines every number.
+    ``progress`` is called with the examples done and their total after each batch. With
+    ``distributed`` the processes of torch.distributed's default group share the batches; the first
+    gets the statistics, the others only where they come from. The other options are those of
+    ``condcli probe``; docs/numbers.md defines every number.
 
     Raises a CondcliError: InputError when model and data do not fit each other, UsageError for an
     option that does not exist, CannotFinishError when memory is too short, UnsafeError when the
@@ -69,15 +72,17 @@ def probe(
 
     from condcli.capture import Options, measure, rehearse
     from condcli.capture.memory import needs, require_room
+    from condcli.capture.ranks import ALONE, present
 
     if dtype not in DTYPES:
         raise UsageError(f"dtype {dtype!r} does not exist", f"choose {', '.join(DTYPES)}")
+    ranks = present() if distributed else ALONE
     options = Options(
         conv=conv,
         norm=norm,
         per_example=per_example,
         dtype=getattr(torch, dtype),
-        device=_device(device, dtype),
+        device=_device(ranks.device(device), dtype),
         seed=seed,
         layers=tuple(layers),
         exclude=tuple(exclude),
@@ -103,7 +108,7 @@ def probe(
     as_they_come = examples_in(first[1])
     largest = as_they_come if as_they_come > 1 else min(batch_size, probe_set.examples)
     room = needs(rehearsal, options, batch_size=largest, examples=probe_set.examples)
-    require_room(room, options.device)
+    require_room(room, options.device, processes=ranks.here)
     found, probe_set = task(
         loss,
         first,
@@ -113,16 +118,18 @@ def probe(
         ignore_label=ignore_label,
         device=options.device,
     )
-    own = sum(probe_set.sizes(batch_size, options.shard))
+    share = options.shard.part(ranks.number, ranks.of)
+    own = sum(probe_set.sizes(batch_size, share))
     with naming_file(subject):
         measurement = measure(
             subject.module,
-            probe_set.placed(batch_size, options.shard),
+            probe_set.placed(batch_size, share),
             options,
             loss=found,
             rehearsal=rehearsal,
             source=probe_set.source,
             progress=lambda examples: progress(examples, own),
+            ranks=ranks,
         )
     return ProbeStats(
         provenance=_provenance(
@@ -143,8 +150,6 @@ def probe(
 def _device(name: str, dtype: str) -> torch.device:
     import torch
 
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):
         raise UsageError(f"device {name!r} does not exist", "choose auto, cpu, cuda, cuda:N or mps")
     device = torch.device(name)

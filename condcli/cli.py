@@ -15,7 +15,7 @@ import typer
 from condcli import __version__
 from condcli.commands import arch, data, domination, inspect, merge, neurons, probe, spectrum
 from condcli.completion import COMPLETE, complete
-from condcli.errors import CondcliError, Terminated, is_out_of_memory
+from condcli.errors import CondcliError, Terminated, Told, is_out_of_memory
 from condcli.output.terminal import be_quiet, complain, discard_stdout
 
 app = typer.Typer(
@@ -85,7 +85,7 @@ def run(arguments: Sequence[str]) -> int:
             command.invoke(context)
         if sys.stdout is not None:  # closed by the caller: there is nobody to tell
             sys.stdout.flush()
-    except typer.Exit as leaving:
+    except (typer.Exit, Told) as leaving:
         return leaving.exit_code
     except BrokenPipeError:
         discard_stdout()

@@ -40,6 +40,14 @@ class CannotFinishError(CondcliError):
     exit_code = 5
 
 
+class Told(Exception):
+    """Another process of the same job has told what is wrong: this one leaves in silence."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(f"told by another process, with exit code {exit_code}")
+        self.exit_code = exit_code
+
+
 class Terminated(BaseException):
     """SIGTERM came. Nothing may take it for an error, or for the SystemExit of someone's code."""
 

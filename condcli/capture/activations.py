@@ -63,6 +63,20 @@ class ActivationCount:
             low, high = SATURATED_BEYOND[self.function]
             self._saturated = _plus(self._saturated, (by_unit < low) | (by_unit > high), real)
 
+    @property
+    def rows(self) -> int:
+        """How many rows each unit was seen on."""
+        return self._seen - int(self._left_out)
+
+    def running_sums(self) -> list[Tensor]:
+        """The counts, (units,) int64: active, and saturated where that is counted."""
+        return [count for count in (self._active, self._saturated) if count is not None]
+
+    def replace(self, rows: int, sums: list[Tensor]) -> None:
+        """Have seen so many rows, with these ``sums``."""
+        self._seen, self._left_out = rows, 0
+        self._active, self._saturated = sums[0], sums[1] if len(sums) > 1 else None
+
     def stats(self, name: str, *, mergeable: bool = False) -> ActivationStats:
         """The counts so far; with what merging needs, if they are to be ``mergeable``."""
         assert self._active is not None
@@ -72,7 +86,7 @@ class ActivationCount:
             function=self.function,
             order=self.order,
             units=len(self._active),
-            rows=self._seen - int(self._left_out),
+            rows=self.rows,
             active_count=self._active.cpu().numpy(),
             saturated_count=saturated,
             first_place=self.first_place if mergeable else None,

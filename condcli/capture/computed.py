@@ -57,6 +57,14 @@ class ComputedWeights:
         eps = torch.finfo(block.parameter.dtype).eps
         return bool(spread > eps**0.5 * block.parameter.abs().max())
 
+    def set_spread(self, block: Block, spread: Tensor) -> None:
+        """Know that the values of a computed weight were as far apart as this."""
+        self._spread[id(block.parameter)] = spread
+
+    def spread(self, block: Block) -> Tensor:
+        """How far the values of a computed weight were apart; zero for a parameter."""
+        return self._spread.get(id(block.parameter), block.parameter.new_zeros(()))
+
     def _see(self, tensor: Tensor, name: str, module: nn.Module, origin: Origin) -> list[Block]:
         place = 0 if tensor._base is None else tensor.storage_offset()  # W[:, :4] is not W[:, 4:]
         key = (name, id(module), origin, tuple(tensor.shape), tensor.stride(), place)

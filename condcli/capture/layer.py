@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,7 @@ from condcli.capture.moments import Frequencies, Moment, moderated
 from condcli.capture.padding import blank
 from condcli.capture.patch_moment import PatchMoment
 from condcli.capture.per_example import NO_EXAMPLE_AXIS, ExampleGradients
+from condcli.capture.ranks import Ranks
 from condcli.capture.weights import Block, Piece, Use
 from condcli.stats import SAW_NO_ROWS, FloatArray, LayerStats
 
@@ -97,6 +100,10 @@ class LayerCapture:
         self._calls_before = self.calls
         self._example_gradients.end_batch()
 
+    def gather_examples(self, ranks: Ranks, device: torch.device) -> None:
+        """Have the per-example gradients of all processes, in the first one."""
+        self._example_gradients = self._example_gradients.gathered(ranks, device)
+
     def missing(self) -> str:
         """Why the layer has no complete statistics; empty when it has."""
         if not self.inputs.rows:
@@ -174,5 +181,7 @@ class LayerCapture:
 def _inputs_of(call: Call, view: str) -> Moment | PatchMoment | Frequencies:
     if isinstance(call.map, Lookup):
         return Frequencies(len(call.weight))
-    patches = isinstance(call.map, Convolution) and view == "patches"
-    return PatchMoment() if patches else Moment()
+    if not isinstance(call.map, Convolution) or view == "channels":
+        return Moment()
+    places = prod(call.map.kernel)
+    return PatchMoment((places, call.map.weight_matrix(call.weight).shape[2] // places))

@@ -11,14 +11,16 @@ from torch import Tensor, nn
 
 from condcli.batch import WHOLE, PlacedBatch, Tensors, examples_in
 from condcli.capture.calling import call
+from condcli.capture.combine import combine
 from condcli.capture.losses import Evaluation, Loss
 from condcli.capture.memory import peak_memory
 from condcli.capture.mode import Capture
 from condcli.capture.options import Options
 from condcli.capture.padding import real_tokens
+from condcli.capture.ranks import ALONE, Ranks
 from condcli.capture.rehearsal import Rehearsal, network_errors, on_device
 from condcli.capture.results import finished
-from condcli.capture.totals import Totals
+from condcli.capture.totals import Totals, together
 from condcli.capture.undisturbed import attributes_kept, undisturbed
 from condcli.errors import InputError
 from condcli.stats import ActivationStats, LayerStats, SkippedParameter
@@ -44,13 +46,15 @@ def measure(
     rehearsal: Rehearsal,
     source: str,
     progress: Callable[[int], None],
+    ranks: Ranks = ALONE,
 ) -> Measurement:
     """The statistics of every linear map and activation, from one pass over ``batches``.
 
     ``model`` is left exactly as it was. Gradients are of the summed loss, so how the examples
     fall into batches does not matter (batch statistics, ``norm="batch"``, apart).
     ``rehearsal`` is that of the same network and data; ``source`` names the data in errors;
-    ``progress`` is called with the examples done, after each batch.
+    ``progress`` is called with the examples done, after each batch. Of several ``ranks``, whose
+    ``batches`` are their shares of the same probe set, the first has layers, all have the totals.
 
     Raises InputError when the data do not fit the model or a statistic is not finite.
     """
@@ -76,15 +80,21 @@ def measure(
                 totals.see_result(_one_pass(capture, model, x, y, real, place, loss, source))
             totals.seconds += time.perf_counter() - start
             progress(totals.examples)
-        if not totals.examples:
-            raise InputError(f"{source} holds no examples", "choose other data")
-        if not totals.terms:
-            raise InputError(f"{source} has no labelled target", "choose other data")
         start = time.perf_counter()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         totals.seconds += time.perf_counter() - start
-        peak = peak_memory(device)
+        combine(capture, ranks)
+        totals = together(ranks.gathered(totals.on_cpu()))
+        if not totals.examples:
+            raise InputError(f"{source} holds no examples", "choose other data")
+        if not totals.terms:
+            raise InputError(f"{source} has no labelled target", "choose other data")
+        peak = max(ranks.gathered(peak_memory(device)))
+        if ranks.number > 0:
+            return Measurement(
+                layers={}, activations={}, skipped={}, totals=totals, peak_memory_bytes=peak
+            )
         layers, skipped = finished(capture, examples=totals.examples, terms=totals.terms)
     return Measurement(
         layers=layers,

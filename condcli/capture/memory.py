@@ -62,18 +62,23 @@ class SavedBytes(torch.autograd.graph.saved_tensors_hooks):
         return tensor
 
 
-def require_room(needs: Mapping[str, tuple[float, str]], device: torch.device) -> None:
+def require_room(
+    needs: Mapping[str, tuple[float, str]], device: torch.device, *, processes: int = 1
+) -> None:
     """Raise CannotFinishError when ``needs``, by purpose, exceed what ``device`` has free.
 
+    So many ``processes`` need the same and share the machine's memory; each has a GPU of its own.
     A need is its bytes, and what makes it smaller; the largest one's remedy is given.
     """
     room, total = available_memory(device), sum(size for size, _ in needs.values())
+    if room is not None and device.type == "cpu":
+        room //= processes
     if room is None or total <= room:
         return
     parts = ", ".join(f"{size / GIB:.2g} GiB for {what}" for what, (size, _) in needs.items())
     raise CannotFinishError(
         f"about {total / GIB:.2g} GiB are needed on {device} ({parts}), and {room / GIB:.2g} GiB "
-        "are free",
+        f"are free{' for each process' if processes > 1 else ''}",
         max(needs.values())[1],
     )
 

@@ -71,6 +71,16 @@ class Moment:
             self._outer = plus(self._outer, piece.to(sum_dtype(piece)), scale)
         self._piece, self._piece_rows = None, 0
 
+    def running_sums(self) -> list[Tensor]:
+        """Those of x, (G, d), and x xᵀ, (G, d, d), right as far as the diagonal; none at first."""
+        self._end_piece(None)
+        return [sums for sums in (self._sum, self._outer) if sums is not None]
+
+    def replace(self, rows: int, sums: list[Tensor]) -> None:
+        """Have seen so many rows, with these ``sums``."""
+        self._seen, self._left_out = rows, 0
+        self._sum, self._outer = sums
+
     def is_finite(self) -> bool:
         """Whether no row held NaN or infinity; a sum over all entries has them, too."""
         sums = (s for s in (self._outer, self._piece) if s is not None)
@@ -133,6 +143,14 @@ class Frequencies:
         if self._counts is None:
             self._counts = torch.zeros(self._vocabulary, device=tokens.device, dtype=torch.int64)
         self._counts.index_add_(0, tokens.flatten().long(), one.flatten().long())
+
+    def running_sums(self) -> list[Tensor]:
+        """The counts, (vocabulary,) int64; none before the first token."""
+        return [] if self._counts is None else [self._counts]
+
+    def replace(self, rows: int, sums: list[Tensor]) -> None:
+        """Have seen the tokens of these ``sums``."""
+        (self._counts,) = sums
 
     def is_finite(self) -> bool:
         """Counts are."""

@@ -22,10 +22,10 @@ FEWEST_CHANNELS = 16  # a product of fewer columns takes as long
 class PatchMoment:
     """Running sums over the patches of a convolution's input."""
 
-    def __init__(self) -> None:
+    def __init__(self, shape: tuple[int, int]) -> None:
         self._copied = Moment()
         self._displaced: DisplacedMoment | None = None
-        self._shape: tuple[int, ...] = ()  # of a patch's features: (places in it, C/G)
+        self._shape = shape  # of a patch's features: (places in it, C/G)
 
     @property
     def rows(self) -> int:
@@ -42,7 +42,6 @@ class PatchMoment:
     ) -> None:
         """Take in the patches of x, (N, C, …), over ``power`` as ``scaled`` returns them."""
         window, x = convolution.window(x)
-        self._shape = (prod(window.kernel), x.shape[1] // window.groups)
         if real is None and displacement_pays(window, x):
             self._displaced = self._displaced or DisplacedMoment(window.kernel)
             self._displaced.add(window, x, power)
@@ -57,6 +56,14 @@ class PatchMoment:
             self._copied.include(*done.sums(), rows=done.rows, dtype=done.dtype)
             self._displaced = None
         return self._copied
+
+    def running_sums(self) -> list[Tensor]:
+        """As a plain moment's."""
+        return self.settled().running_sums()
+
+    def replace(self, rows: int, sums: list[Tensor]) -> None:
+        """Have seen so many patches, with these ``sums``."""
+        self.settled().replace(rows, sums)
 
     def is_finite(self) -> bool:
         """Whether no patch held NaN or infinity."""

@@ -13,6 +13,7 @@ largest eigenvalue is that of the N × N Gram matrix G Gᵀ / N. Lanczos needs o
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from condcli.capture.linear_maps import Lookup, RowMap
 from condcli.capture.moments import scaled
+from condcli.capture.ranks import Ranks
 from condcli.stats import FloatArray
 
 Product = Callable[[Tensor], Tensor]
@@ -72,6 +74,35 @@ class ExampleGradients:
         if isinstance(self._kept, Gradients | LookupGradients):
             self._kept.end_batch()
 
+    def gathered(self, ranks: Ranks, device: torch.device) -> ExampleGradients:
+        """Those of all processes in the first one; in the others their own."""
+        first, *others = ranks.gathered_first(self.moved(torch.device("cpu"))) or [self]
+        together: ExampleGradients = first.moved(device)
+        for other in others:
+            together.take(other.moved(device))
+        return together
+
+    def moved(self, device: torch.device) -> ExampleGradients:
+        """The same on ``device``."""
+        twin = copy(self)
+        if self._kept is not None:
+            twin._kept = copy(self._kept)
+            lists = {name: v for name, v in vars(self._kept).items() if isinstance(v, list)}
+            vars(twin._kept).update({n: [t.to(device) for t in v] for n, v in lists.items()})
+        return twin
+
+    def take(self, other: ExampleGradients) -> None:
+        """Add the gradients of other examples, measured elsewhere."""
+        mine, theirs = self._kept, other._kept
+        if self.note or other.note:
+            self.give_up(self.note or other.note)
+        elif mine is None or theirs is None:
+            self._kept = mine or theirs
+        elif type(mine) is type(theirs):
+            mine.take(theirs)  # type: ignore[arg-type]
+        else:
+            self.give_up(MANY_ROWS)
+
     def lambda_max(self) -> float | None:
         """Largest eigenvalue of the second moment; None, with the reason in ``note``."""
         return None if self._kept is None else self._kept.lambda_max()
@@ -107,6 +138,11 @@ class GradientFactors:
         self._inputs.append(rows.detach().clone())
         self._grads.append(grads.detach().clone())
 
+    def take(self, other: GradientFactors) -> None:
+        """Add other examples."""
+        self._inputs += other._inputs
+        self._grads += other._grads
+
     def lambda_max(self) -> float:
         """The largest eigenvalue over all batches."""
         x, x_power = scaled(torch.cat(self._inputs))
@@ -137,6 +173,13 @@ class LookupGradients:
     def end_batch(self) -> None:
         """The next tokens are of other examples."""
         self._examples, self._batch = self._examples + self._batch, 0
+
+    def take(self, other: LookupGradients) -> None:
+        """Add other examples."""
+        self._tokens += other._tokens
+        self._grads += other._grads
+        self._owners += [self._examples + owners for owners in other._owners]
+        self._examples += other._examples
 
     def lambda_max(self) -> float:
         """The largest eigenvalue over all batches."""
@@ -170,6 +213,10 @@ class Gradients:
     def end_batch(self) -> None:
         """The next gradients are of other examples."""
         self._open = False
+
+    def take(self, other: Gradients) -> None:
+        """Add other examples."""
+        self._batches += other._batches
 
     def lambda_max(self) -> float:
         """The largest eigenvalue over all batches."""

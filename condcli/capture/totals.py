@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -46,14 +47,32 @@ class Totals:
         """Take in the loss of one batch, and how many of its labels the scores got right."""
         self.terms += result.terms
         loss = result.loss.detach().to(sum_dtype(result.loss))
-        self._loss = loss if self._loss is None else self._loss + loss
+        self._loss = _plus(self._loss, loss)
         if result.scores is not None and result.labels is not None:
             scores, labels = result.scores.detach(), result.labels
             right = (scores.argmax(1) == labels.to(scores.device)).sum()
-            self._right = right if self._right is None else self._right + right
+            self._right = _plus(self._right, right)
             known = labels[labels != IGNORED_LABEL]
             counts = torch.bincount(known, minlength=scores.shape[1])
             self._labels = counts + (self._labels if len(self._labels) else 0)
+
+    def take(self, other: Totals) -> None:
+        """Add what another process has measured at the same time."""
+        self.examples += other.examples
+        self.terms += other.terms
+        self.seconds = max(self.seconds, other.seconds)
+        self._digests += other._digests
+        self._loss = _plus(self._loss, other._loss)
+        self._right = _plus(self._right, other._right)
+        if len(other._labels):
+            self._labels = other._labels + (self._labels if len(self._labels) else 0)
+
+    def on_cpu(self) -> Totals:
+        """The same on the CPU."""
+        twin = copy(self)
+        twin._loss = None if self._loss is None else self._loss.cpu()
+        twin._right = None if self._right is None else self._right.cpu()
+        return twin
 
     def mean_loss(self) -> float:
         """Mean over the loss terms."""
@@ -79,6 +98,20 @@ class Totals:
         The sum, modulo 2²⁵⁶, of the SHA-256 of each: that of disjoint parts is the sum of theirs.
         """
         return f"{self._digests % 2**256:064x}"
+
+
+def together(all_totals: Iterable[Totals]) -> Totals:
+    """The totals of several processes; the slowest tells the time."""
+    found = Totals()
+    for totals in all_totals:
+        found.take(totals)
+    return found
+
+
+def _plus(total: Tensor | None, more: Tensor | None) -> Tensor | None:
+    if total is None or more is None:
+        return more if total is None else total
+    return total + more.to(total.device)
 
 
 def digests_of(tensors: Sequence[Tensor], place: int, examples: int) -> Iterator[int]:

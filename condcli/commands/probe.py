@@ -176,49 +176,57 @@ def probe(
     The other commands answer from the file that it writes, without model or data.
     """
     from condcli import api, statsfile
+    from condcli.capture.ranks import joined
     from condcli.models import load, parse_arch_args
     from condcli.output.progress import examples_progress
     from condcli.output.summary import guessing, summary_panel
     from condcli.output.terminal import emit, is_quiet, notice
 
     inputs = [model, *([Path(data)] if data else [])]
-    statsfile.check_output(output, force=force, inputs=inputs)
-    loaded = load(
-        model,
-        arch=arch,
-        arch_args=parse_arch_args(arch_arg or []),
-        weights=weights,
-        trust=trust,
-    )
-    with examples_progress(quiet=is_quiet()) as progress:
-        stats = api.probe(
-            loaded,
-            data,
-            root=root,
-            split=split,
-            samples=_sample_count(samples),
-            normalize=normalize,
-            transform=transform,
-            target=target,
-            tokenizer=tokenizer,
-            length=length,
-            download=download,
-            loss=loss,
-            ignore_label=ignore_label,
-            conv=conv,
-            norm=norm,
-            per_example=per_example,
-            dtype=dtype,
-            device=device,
-            batch_size=batch_size,
-            seed=seed,
-            layers=layers or (),
-            exclude=exclude or (),
-            shard=shard,
-            command=shlex.join(["condcli", *sys.argv[1:]]),
-            progress=progress,
+    with joined(device) as ranks:
+        first = ranks.number == 0
+        if first:
+            statsfile.check_output(output, force=force, inputs=inputs)
+        loaded = load(
+            model,
+            arch=arch,
+            arch_args=parse_arch_args(arch_arg or []),
+            weights=weights,
+            trust=trust,
         )
-    statsfile.write(stats, output, force=force)
+        with examples_progress(quiet=is_quiet() or not first) as progress:
+            stats = api.probe(
+                loaded,
+                data,
+                root=root,
+                split=split,
+                samples=_sample_count(samples),
+                normalize=normalize,
+                transform=transform,
+                target=target,
+                tokenizer=tokenizer,
+                length=length,
+                download=download,
+                loss=loss,
+                ignore_label=ignore_label,
+                conv=conv,
+                norm=norm,
+                per_example=per_example,
+                dtype=dtype,
+                device=device,
+                batch_size=batch_size,
+                seed=seed,
+                layers=layers or (),
+                exclude=exclude or (),
+                shard=shard,
+                distributed=ranks.of > 1,
+                command=shlex.join(["condcli", *sys.argv[1:]]),
+                progress=progress,
+            )
+        if first:
+            statsfile.write(stats, output, force=force)
+    if not first:
+        return
     for note in loaded.notes:
         notice(f"note: {note}")
     if not is_quiet():
