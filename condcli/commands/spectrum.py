@@ -112,7 +112,7 @@ def spectrum(
         rows=rows,
         keys=[key(value) for value in percentages],
         provenance=stats.provenance,
-        legend=_LEGEND,
+        legend={"–": "there are not so many eigenvalues"} if top else _LEGEND,
     )
     show(report, form, sort=sort, fail_on=fail_on)
 

@@ -24,6 +24,10 @@ TABLES = {
     "spectrum.md": (80, "spectrum stats.h5 --format markdown"),
     "spectrum.csv": (80, "spectrum stats.h5 --format csv"),
     "eigenvalues.txt": (80, "spectrum stats.h5 --eigenvalues --layers head"),
+    "spectrum-top-1.txt": (80, "spectrum stats.h5 --top 1"),
+    "spectrum-top-3.txt": (50, "spectrum stats.h5 --top 3"),
+    "spectrum-top.csv": (80, "spectrum stats.h5 --top 2 --format csv --sort lambda_k"),
+    "eigenvalues-top.txt": (80, "spectrum stats.h5 --eigenvalues --top 2 --layers head"),
     "domination-80.txt": (80, "domination stats.h5"),
     "domination-lr.txt": (120, "domination stats.h5 --lr 0.1 --threshold 0.1"),
     "domination.json": (80, "domination stats.h5 --format json"),
@@ -131,10 +135,13 @@ def test_the_help_shows_the_defaults(name: str, capsys: pytest.CaptureFixture[st
     ("options", "complaint"),
     [
         ("--percent 50 --eigenvalues", "--eigenvalues shows no κ for --percent"),
+        ("--percent 50 --top 1", "--top shows no κ for --percent"),
+        ("--top 0", "Invalid value for '--top'"),
+        ("--top 1 --cache", "--top computes only some eigenvalues to --cache"),
         ("--percent 50,80,50.0", "a percentage is given twice"),
     ],
 )
-def test_percentages_that_make_no_sense_are_refused(
+def test_options_that_make_no_sense_are_refused(
     options: str, complaint: str, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["spectrum", str(file), *options.split()]) == 2
