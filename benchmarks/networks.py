@@ -17,12 +17,12 @@ def mlp(*, depth: int = 20, width: int = 256, classes: int = 10) -> nn.Module:
     return ZOO["mlp"](inputs=width, depth=depth, width=width, classes=classes, init="he")
 
 
-def resnet20(*, width: int = 16) -> nn.Module:
-    """ResNet-20 for 3 × 32 × 32 images and 10 classes."""
+def cifar_resnet(*, depth: int = 20, width: int = 16) -> nn.Module:
+    """He et al.'s ResNet for 3 × 32 × 32 images and 10 classes."""
     from condcli.models import ZOO
 
     torch.manual_seed(SEED)
-    return ZOO["resnet"](depth=20, width=width)
+    return ZOO["resnet"](depth=depth, width=width)
 
 
 def torchvision_resnet(name: str) -> nn.Module:

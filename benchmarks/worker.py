@@ -19,7 +19,15 @@ import torch
 
 from benchmarks.contestants import contestant
 from benchmarks.memory import peak_bytes, reset_peak
-from benchmarks.workloads import GPU_WORKLOADS, WORKLOADS, Task, build, reference, shrunk
+from benchmarks.workloads import (
+    GPU_WORKLOADS,
+    SCALED_WORKLOADS,
+    WORKLOADS,
+    Task,
+    build,
+    reference,
+    shrunk,
+)
 
 
 class Worker:
@@ -90,7 +98,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints must not stand between the answers
     torch.set_num_threads(spec["threads"])
-    workload = shrunk((WORKLOADS | GPU_WORKLOADS)[spec["workload"]], spec["shrink"])
+    workloads = WORKLOADS | GPU_WORKLOADS | SCALED_WORKLOADS
+    workload = shrunk(workloads[spec["workload"]], spec["shrink"])
     task = build(workload, device=spec["device"], autocast=spec["autocast"])
     if spec["reference"]:
         task = reference(task)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.networks import gpt, mlp, resnet20, torchvision_resnet
+from benchmarks.networks import cifar_resnet, gpt, mlp, torchvision_resnet
 
 Data = tuple[Tensor, Tensor]
 
@@ -124,11 +124,13 @@ def mlp_workload(*, depth: int = 20, width: int = 256, examples: int = 4096) -> 
     )
 
 
-def resnet20_workload(*, conv: str, width: int = 16, examples: int = 512) -> Workload:
-    """ResNet-20 at 3 × 32 × 32 in batches of 128."""
+def resnet_workload(
+    *, depth: int = 20, width: int = 16, examples: int = 512, conv: str = "patches"
+) -> Workload:
+    """A ResNet at 3 × 32 × 32 in batches of 128."""
     return Workload(
-        title=f"ResNet-20, {conv}",
-        network=partial(resnet20, width=width),
+        title=f"ResNet-{depth}, {conv}",
+        network=partial(cifar_resnet, depth=depth, width=width),
         data=partial(_vectors, shape=(3, 32, 32), classes=10),
         examples=examples,
         batch=min(examples, 128),
@@ -161,8 +163,8 @@ def gpt_workload(*, depth: int = 4, width: int = 256, examples: int = 64) -> Wor
 
 WORKLOADS: dict[str, Workload] = {
     "mlp": mlp_workload(),
-    "resnet20-patches": resnet20_workload(conv="patches"),
-    "resnet20-channels": resnet20_workload(conv="channels"),
+    "resnet20-patches": resnet_workload(conv="patches"),
+    "resnet20-channels": resnet_workload(conv="channels"),
     "resnet18-patches": imagenet_workload("resnet18", conv="patches", examples=16, batch=8),
     "gpt": gpt_workload(),
 }
@@ -170,4 +172,20 @@ WORKLOADS: dict[str, Workload] = {
 GPU_WORKLOADS: dict[str, Workload] = {
     f"resnet50-{conv}": imagenet_workload("resnet50", conv=conv, examples=1024, batch=256)
     for conv in ("channels", "patches")
+}
+
+# Network, what grows, and to which sizes; all else is as in the network's own workload.
+SIZES: dict[tuple[str, str], tuple[int, ...]] = {
+    ("mlp", "examples"): (1024, 2048, 4096, 8192, 16384),
+    ("mlp", "width"): (64, 128, 256, 512, 1024),
+    ("mlp", "depth"): (5, 10, 20, 40, 80),
+    ("resnet", "examples"): (128, 256, 512, 1024),
+    ("resnet", "width"): (8, 16, 32, 64),
+    ("resnet", "depth"): (8, 20, 44, 92),
+}
+_SCALED: dict[str, Callable[..., Workload]] = {"mlp": mlp_workload, "resnet": resnet_workload}
+SCALED_WORKLOADS: dict[str, Workload] = {
+    f"{network}-{axis}-{size}": _SCALED[network](**{axis: size})
+    for (network, axis), sizes in SIZES.items()
+    for size in sizes
 }

@@ -13,7 +13,7 @@ from backpack import backpack, extend
 from backpack.extensions import KFAC
 from torch import Tensor, nn
 
-from benchmarks.contestants import Unsupported
+from benchmarks.contestants import Unsupported, require_patches
 from benchmarks.workloads import Task
 
 Sums = dict[str, list[Tensor]]
@@ -23,6 +23,7 @@ KNOWN = (nn.Linear, nn.Conv2d, nn.ReLU, nn.Flatten)
 
 def prepare(task: Task) -> Callable[[], Sums]:
     """A run over all batches of an extended copy, its factors added up with their examples."""
+    require_patches(task.workload.conv)
     if not (
         isinstance(task.model, nn.Sequential) and all(isinstance(m, KNOWN) for m in task.model)
     ):
@@ -47,8 +48,9 @@ def prepare(task: Task) -> Callable[[], Sums]:
 
 
 def factors(task: Task, result: Sums) -> Factors:
-    """The mean of x xᵀ, and nothing for δ δᵀ."""
-    return {name: (a / len(task.x), None) for name, (a, _) in result.items()}
+    """The mean of x xᵀ, of which a convolution has the sum over positions; nothing for δ δᵀ."""
+    positions = task.positions()
+    return {name: (a / (positions[name] * len(task.x)), None) for name, (a, _) in result.items()}
 
 
 def _add(sums: Sums, name: str, *terms: Tensor) -> None:
