@@ -11,7 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from condcli.stats import ActivationStats, LayerStats, Provenance, SkippedParameter
+from condcli.stats import (
+    ActivationStats,
+    LayerSpectra,
+    LayerStats,
+    Provenance,
+    SkippedParameter,
+)
 from condcli.statsfile import write
 from condcli.statsfile.schema import DTYPES, is_array
 from tests.synthetic import diagonal, layer, stats
@@ -40,14 +46,16 @@ def test_the_example_runs_with_h5py_alone(tmp_path: Path) -> None:
     assert float(third.split()[2]) == pytest.approx(8.0)
 
 
-@pytest.mark.parametrize("record", [Provenance, LayerStats, ActivationStats, SkippedParameter])
+@pytest.mark.parametrize(
+    "record", [Provenance, LayerStats, LayerSpectra, ActivationStats, SkippedParameter]
+)
 def test_every_field_is_documented(record: type) -> None:
     names = {item.name for item in fields(record)} - {"name"}
     assert {name for name in names if f"`{name}`" not in DOCUMENT} == set()
 
 
 def test_every_field_has_a_form_in_the_file() -> None:
-    for record in (Provenance, LayerStats, ActivationStats, SkippedParameter):
+    for record in (Provenance, LayerStats, LayerSpectra, ActivationStats, SkippedParameter):
         for item in fields(record):
             bare = str(item.type).removesuffix(" | None")
             assert is_array(bare) or bare in {"str", "int", "float", "bool", "tuple[int, ...]"}
