@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from condcli.analysis.domination import domination
+    from condcli.analysis.leading import leading_eigenvalues
     from condcli.analysis.merge import merge
     from condcli.analysis.neurons import neurons
     from condcli.analysis.spectrum import eigenvalues, spectrum
@@ -25,6 +26,7 @@ __all__ = [
     "ProbeStats",
     "domination",
     "eigenvalues",
+    "leading_eigenvalues",
     "load",
     "merge",
     "neurons",
@@ -39,6 +41,7 @@ _HOMES = {
     "ProbeStats": "condcli.stats",
     "domination": "condcli.analysis.domination",
     "eigenvalues": "condcli.analysis.spectrum",
+    "leading_eigenvalues": "condcli.analysis.leading",
     "load": "condcli.models",
     "merge": "condcli.analysis.merge",
     "neurons": "condcli.analysis.neurons",

@@ -30,7 +30,7 @@ class LeadingRow:
     lambda_k: float | None = field(metadata={"title": "λ(F)"})
 
 
-def leading(
+def leading_eigenvalues(
     stats: ProbeStats,
     top: int,
     *,

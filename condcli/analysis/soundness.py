@@ -14,7 +14,7 @@ from condcli.errors import InputError
 from condcli.stats import FloatArray, IntArray
 
 DAMAGED = "the network or its data may produce such numbers: look at both, or probe again"
-_TILE = 512
+_TILE = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -130,7 +130,7 @@ def _rows(
     if eigenvalues:
         return spectrum.EigenvalueRow, spectrum.eigenvalues(stats, top=top, **options)
     if top:
-        return leading.LeadingRow, leading.leading(stats, top, **options)
+        return leading.LeadingRow, leading.leading_eigenvalues(stats, top, **options)
     return spectrum.SpectrumRow, spectrum.spectrum(stats, percent=percentages, **options)
 
 

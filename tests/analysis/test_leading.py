@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from condcli.analysis.leading import LeadingRow, leading
+from condcli.analysis.leading import LeadingRow, leading_eigenvalues
 from condcli.analysis.spectrum import eigenvalues, spectrum
 from condcli.errors import InputError, UsageError
 from condcli.stats import LayerStats
@@ -32,7 +32,7 @@ LAYERS = {
 @pytest.mark.parametrize("name", LAYERS)
 def test_lambda_max_is_that_of_the_whole_spectrum(name: str, conv: str) -> None:
     measured = stats(LAYERS[name], conv=conv)
-    (row,), (whole,) = leading(measured, 1), spectrum(measured)
+    (row,), (whole,) = leading_eigenvalues(measured, 1), spectrum(measured)
     assert (row.layer, row.k, row.d_in, row.d_out) == (name, 1, whole.d_in, whole.d_out)
     assert row.lambda_k_input == pytest.approx(whole.lambda_max_input, rel=1e-10)
     assert row.lambda_k_grad == pytest.approx(whole.lambda_max_grad, rel=1e-10)
@@ -42,7 +42,7 @@ def test_lambda_max_is_that_of_the_whole_spectrum(name: str, conv: str) -> None:
 @pytest.mark.parametrize("name", LAYERS)
 def test_eigenvalues_of_f_are_those_of_the_kronecker_product(name: str) -> None:
     item = LAYERS[name]
-    found = leading(stats(item, conv="channels"), 4)
+    found = leading_eigenvalues(stats(item, conv="channels"), 4)
     products = np.sort(np.concatenate(list(_products(item))))[::-1][:4]
     assert [row.k for row in found] == list(range(1, len(found) + 1))
     np.testing.assert_allclose(
@@ -62,7 +62,7 @@ def _products(item: LayerStats) -> list[np.ndarray]:
 
 
 def test_beyond_the_last_eigenvalue_there_is_none() -> None:
-    found = leading(stats(layer("fc", diagonal(3.0, 2.0, 1.0), diagonal(5.0))), 5)
+    found = leading_eigenvalues(stats(layer("fc", diagonal(3.0, 2.0, 1.0), diagonal(5.0))), 5)
     values = [(row.k, row.lambda_k_grad, row.lambda_k_input is None) for row in found]
     assert values == [(1, pytest.approx(5), False), (2, None, False), (3, None, False)]
 
@@ -81,7 +81,7 @@ def test_the_list_of_eigenvalues_is_cut_in_each_group(name: str) -> None:
 
 def test_workers_change_nothing() -> None:
     measured = stats(*LAYERS.values())
-    alone, together = leading(measured, 2), leading(measured, 2, workers=3)
+    alone, together = leading_eigenvalues(measured, 2), leading_eigenvalues(measured, 2, workers=3)
     assert alone == together
     assert [row.layer for row in spectrum(measured, workers=3)] == list(LAYERS)
 
@@ -89,15 +89,15 @@ def test_workers_change_nothing() -> None:
 def test_what_is_wrong_with_a_matrix_ends_all_workers() -> None:
     broken = layer("broken", np.full((3, 3), np.nan))
     with pytest.raises(InputError, match="layer 'broken': its input moment holds NaN"):
-        leading(stats(*LAYERS.values(), broken), 1, workers=2)
+        leading_eigenvalues(stats(*LAYERS.values(), broken), 1, workers=2)
 
 
 def test_no_eigenvalues_are_refused() -> None:
     with pytest.raises(UsageError, match="top 0"):
-        leading(stats(), 0)
+        leading_eigenvalues(stats(), 0)
 
 
 def test_rows_are_one_a_layer_and_place() -> None:
-    found = leading(stats(layer("a"), layer("b")), 2)
+    found = leading_eigenvalues(stats(layer("a"), layer("b")), 2)
     assert [(row.layer, row.k) for row in found] == [("a", 1), ("a", 2), ("b", 1), ("b", 2)]
     assert all(isinstance(row, LeadingRow) for row in found)

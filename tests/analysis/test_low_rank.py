@@ -87,7 +87,7 @@ def test_one_entry_that_no_factor_explains_is_noticed(size: float) -> None:
 
 
 def test_one_large_entry_that_no_factor_explains_is_refused() -> None:
-    with pytest.raises(InputError, match="layer has the eigenvalue -2.8, below zero"):
+    with pytest.raises(InputError, match=r"layer has the eigenvalue -2\.8, below zero"):
         spectrum_of(with_odd_entry(3.0), rows=50, eps=EPS32, name="layer")
 
 

@@ -38,9 +38,11 @@ def test_kept_eigenvalues_print_the_same(
 def test_without_cache_the_file_is_not_touched(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = file.stat()
+    before = file.stat(), file.read_bytes()
     printed(capsys, str(file))
-    assert file.stat() == before
+    after = file.stat(), file.read_bytes()
+    assert (after[0].st_ino, after[0].st_mtime_ns) == (before[0].st_ino, before[0].st_mtime_ns)
+    assert after[1] == before[1]
 
 
 def test_a_file_that_cannot_keep_them_is_refused_before_anything_is_computed(
