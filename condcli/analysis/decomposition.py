@@ -11,9 +11,12 @@ from condcli.analysis.eigenvalues import Spectrum, leading_spectrum_of, spectrum
 from condcli.analysis.low_rank import Solve
 from condcli.analysis.selection import selected_names
 from condcli.stats import FloatArray, LayerSpectra, LayerStats, ProbeStats
-from condcli.statsfile import kept_spectra
+from condcli.statsfile import Records, kept_spectra
 
 Find = Callable[..., Spectrum]  # of a moment, given its rows, precision and name
+
+_MEMORY = 2**31  # bytes that layers solved side by side may take
+_COPIES = 5  # of a float32 matrix: itself, in float64, and LAPACK's own copy of that
 
 
 def layer_spectra(
@@ -26,20 +29,29 @@ def layer_spectra(
 ) -> list[LayerSpectra]:
     """The eigenvalues of the moments of the selected layers, as stored, in forward order.
 
-    With `top`, at least so many of the largest of each group; else all. So many `workers` take a
-    layer each at a time, which pays where BLAS has one thread. Raises `UsageError` for a glob that
-    matches nothing and `InputError` naming a layer whose matrix is no second moment.
+    With `top`, at least so many of the largest of each group; else all. Up to so many `workers`
+    take a layer each at a time, which pays where BLAS has one thread. Raises `UsageError` for a
+    glob that matches nothing and `InputError` naming a layer whose matrix is no second moment.
     """
     find: Find = spectrum_of if top is None else partial(leading_spectrum_of, count=top)
     of_layer = partial(_of_layer, stats=stats, find=partial(find, solve=solve))
-    return list(_in_threads(of_layer, selected_names(stats, layers), workers))
+    names = selected_names(stats, layers)
+    return list(_in_threads(of_layer, names, min(workers, _room(stats, names))))
+
+
+def _room(stats: ProbeStats, names: list[str]) -> int:
+    """How many layers may be in memory at a time."""
+    if not isinstance(stats.layers, Records) or not names:
+        return len(names)
+    largest = max(map(stats.layers.stored_bytes, names))
+    return max(1, min(len(names), _MEMORY // (1 + _COPIES * largest)))
 
 
 def _in_threads(
     function: Callable[[str], LayerSpectra], names: list[str], workers: int
 ) -> Iterator[LayerSpectra]:
     """The results in order; the first error ends all that has not begun."""
-    if workers == 1 or len(names) < 2:
+    if workers < 2:
         yield from map(function, names)
         return
     from concurrent.futures import ThreadPoolExecutor  # takes 10 ms

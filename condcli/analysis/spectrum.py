@@ -23,6 +23,7 @@ from condcli.stats import LayerSpectra, ProbeStats
 _PROFILE_POINTS = 8
 
 Kappas = Mapping[str, ConditionNumber]  # by percentage: {"100": κ_1, "80": κ_0.8, …}
+Keep = Callable[[Sequence[LayerSpectra]], None]
 Profile = tuple[float | None, ...]  # log10(λ_k / λ_1) at evenly spaced k; None: not resolved
 
 
@@ -63,9 +64,6 @@ class EigenvalueRow:
     index: int = field(metadata={"title": "index"})  # from 1, descending
     eigenvalue: float = field(metadata={"title": "eigenvalue"})
     resolved: bool = field(metadata={"title": "above noise", "format": "yes|no"})
-
-
-Keep = Callable[[Sequence[LayerSpectra]], None]
 
 
 def spectrum(

@@ -149,11 +149,11 @@ def _solver(device: str) -> Solve:
 
 
 def _workers(device: str) -> int:
-    """As many as there are cores, unless the user gave BLAS threads of its own; memory allows 8."""
+    """As many as there are cores, unless the user gave BLAS threads of its own."""
     if device != "cpu" or os.environ.get("OPENBLAS_NUM_THREADS") != "1":
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(cores or 1, 8)
+    return cores or 1
 
 
 def _percentages(text: str) -> Sequence[float]:

@@ -4,10 +4,11 @@ docs/stats-file.md documents the schema. Nothing here needs torch.
 """
 
 from condcli.statsfile.derived import check_keepable, keep_spectra, kept_spectra
-from condcli.statsfile.reading import is_hdf5, read
+from condcli.statsfile.reading import Records, is_hdf5, read
 from condcli.statsfile.writing import check_output, put, write
 
 __all__ = [
+    "Records",
     "check_keepable",
     "check_output",
     "is_hdf5",

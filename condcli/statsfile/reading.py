@@ -87,6 +87,13 @@ class Records(Mapping[str, Record], Generic[Record]):
             group = child_group(self._section, encode(name))
             return read_record(group, self._kind, name, self._digests[name])
 
+    def stored_bytes(self, name: str) -> int:
+        """The size of a record's arrays in the file."""
+        with _damage_named(self.path, name):
+            group = child_group(self._section, encode(name))
+            keys = map(bytes.decode, group)
+            return sum(child_dataset(group, key).get_storage_size() for key in keys)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._digests)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from condcli.analysis import decomposition
 from condcli.analysis.leading import LeadingRow, leading_eigenvalues
 from condcli.analysis.spectrum import eigenvalues, spectrum
 from condcli.errors import InputError, UsageError
 from condcli.stats import LayerStats
+from condcli.statsfile import read, write
 from tests.synthetic import diagonal, layer, stats
 
 rng = np.random.default_rng(0)
@@ -84,6 +88,19 @@ def test_workers_change_nothing() -> None:
     alone, together = leading_eigenvalues(measured, 2), leading_eigenvalues(measured, 2, workers=3)
     assert alone == together
     assert [row.layer for row in spectrum(measured, workers=3)] == list(LAYERS)
+
+
+def test_as_many_layers_are_solved_at_a_time_as_memory_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(stats(*LAYERS.values()), tmp_path / "stats.h5")
+    found = read(tmp_path / "stats.h5")
+    largest = 2 * 300 * 300 * 8  # bytes, of the two groups
+    expected = leading_eigenvalues(found, 1)
+    for places in (1, 3, 100):
+        monkeypatch.setattr(decomposition, "_MEMORY", 5 * (largest + 10_000) * places)
+        assert decomposition._room(found, list(LAYERS)) == min(places, len(LAYERS))
+        assert leading_eigenvalues(found, 1, workers=2) == expected
 
 
 def test_what_is_wrong_with_a_matrix_ends_all_workers() -> None:

@@ -110,4 +110,4 @@ def test_layers_are_solved_side_by_side_where_blas_has_one_thread(
 ) -> None:
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", threads)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)), raising=False)
-    assert _workers(device) == (expected or 8)
+    assert _workers(device) == (expected or 64)
