@@ -76,8 +76,8 @@ class PeerLostError(CannotFinishError):
 
     def __init__(self) -> None:
         super().__init__(
-            "another process of this job died, or the job was stopped; nothing was written",
-            "see what torchrun and the system's log say of it (was memory short?), and start anew",
+            "another process of this job died, or the job was stopped: no file was written",
+            "see what torchrun says of it below (SIGKILL: memory may be short), and start it again",
         )
 
 

@@ -86,11 +86,11 @@ class ProbeSet:
 
     def sizes(self, batch_size: int, share: Share = WHOLE) -> Sequence[int]:
         """How many examples each batch of a share has; UsageError for more shares than batches."""
-        parts = self.parts(batch_size)
-        if share.of > len(parts):
+        parts, of = self.parts(batch_size), share.of
+        if of > len(parts):
             raise UsageError(
-                f"{self.examples} examples make {len(parts)} batches, and {share.of} take part",
-                "pass a smaller --batch-size, more --samples, or let fewer take part",
+                f"{self.examples} examples make {len(parts)} batches, too few for {of} to share",
+                "pass a smaller --batch-size or more --samples, or let fewer take part",
             )
         return [part.stop - part.start for part in share.pick(parts)]
 

@@ -24,10 +24,12 @@ SIZES = (4, 3, 5, 2, 3)
 class Experts(nn.Module):
     """Sends each example to the expert that its first number names; most batches leave one idle."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, computed: bool = False) -> None:
         super().__init__()
         self.stem = nn.Linear(6, 6)
         self.experts = nn.ModuleList(nn.Sequential(nn.Linear(6, 4), nn.ReLU()) for _ in range(3))
+        if computed:
+            weight_norm(self.experts[1][0])
         self.head = nn.Linear(4, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -74,7 +76,7 @@ def sentences() -> list[Batch]:
 class Net:
     """A network with its batches, and how it is probed."""
 
-    build: Callable[[], nn.Module]
+    build: Callable[..., nn.Module]
     batches: Callable[[], list[Batch]]
     options: dict[str, Any] = field(default_factory=dict)
 

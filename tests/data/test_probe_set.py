@@ -225,7 +225,7 @@ def test_shares_hold_the_very_batches_of_the_whole(shares):
 
 def test_more_shares_than_batches_are_refused_for_each():
     for number in range(7):
-        with pytest.raises(UsageError, match="107 examples make 6 batches, and 7 take part"):
+        with pytest.raises(UsageError, match="107 examples make 6 batches, too few for 7 to share"):
             numbered().sizes(20, Share(number, 7))
 
 
