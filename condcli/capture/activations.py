@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,6 +27,9 @@ ACTIVATIONS = {
 
 # Saturated: within one percent of the function's whole range from an asymptote.
 SATURATED_BEYOND = {"sigmoid": (0.01, 0.99), "tanh": (-0.98, 0.98)}
+
+CACHED_NUMBERS = 2**18  # so many are still in the cache when they are looked at again
+EXACT_ROWS = 2**24  # as many ones as float32 can add up
 
 
 def activation_name(function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
@@ -58,10 +62,12 @@ class ActivationCount:
         self._seen += by_unit.shape[0]
         if real is not None:
             self._left_out = self._left_out + (~real).sum()
-        self._active = _plus(self._active, by_unit > 0, real)
+        self._active = _plus(self._active, by_unit, lambda x: x > 0, real)
         if self.function in SATURATED_BEYOND:
             low, high = SATURATED_BEYOND[self.function]
-            self._saturated = _plus(self._saturated, (by_unit < low) | (by_unit > high), real)
+            self._saturated = _plus(
+                self._saturated, by_unit, lambda x: (x < low) | (x > high), real
+            )
 
     @property
     def rows(self) -> int:
@@ -93,8 +99,18 @@ class ActivationCount:
         )
 
 
-def _plus(count: Tensor | None, hits: Tensor, real: Tensor | None) -> Tensor:
-    if real is not None:
-        hits = hits & real.reshape(-1, 1)
-    hit_count = hits.sum(0)
-    return hit_count if count is None else count + hit_count
+def _plus(
+    count: Tensor | None, rows: Tensor, holds: Callable[[Tensor], Tensor], real: Tensor | None
+) -> Tensor:
+    """The count of each unit's rows on which it ``holds``, and that so far.
+
+    As float products, exact for as many rows, which take a third of the time of integer sums.
+    """
+    most = CACHED_NUMBERS // rows.shape[1] if rows.device.type == "cpu" else EXACT_ROWS
+    known = None if real is None else real.flatten().split(max(1, most))
+    for i, piece in enumerate(rows.split(max(1, most))):
+        hits = holds(piece) if known is None else holds(piece) & known[i].unsqueeze(1)
+        found = (hits.new_ones(1, len(hits), dtype=torch.float32) @ hits.float())[0].long()
+        count = found if count is None else count + found
+    assert count is not None
+    return count

@@ -11,6 +11,7 @@ from condcli.analysis.singular_values import singular_values_of_each
 from condcli.capture.convolution import Convolution
 from condcli.capture.linear_maps import Call, Lookup
 from condcli.capture.moments import Frequencies, Moment, moderated
+from condcli.capture.options import Options
 from condcli.capture.padding import blank
 from condcli.capture.patch_moment import PatchMoment
 from condcli.capture.per_example import NO_EXAMPLE_AXIS, ExampleGradients
@@ -30,8 +31,7 @@ class LayerCapture:
         *,
         order: int,
         place: int,
-        view: str,
-        per_example: str,
+        options: Options,
         example_first: bool,
     ) -> None:
         self.name = name
@@ -41,15 +41,15 @@ class LayerCapture:
         self.bias = call.bias is not None
         self.order = order
         self.first_place = place  # of the batch that it first ran on
-        self.inputs = _inputs_of(call, view)
+        self.inputs = _inputs_of(call, options.conv)
         self.grads = Moment()
         self.calls = 0
         self.calls_with_grad = 0
         self.passes = 0
         self.pieces: set[Piece] = set(use.block.pieces)  # of parameters: what it stands for
-        self._view = view
+        self._options = options
         self._calls_before = 0
-        self._example_gradients = ExampleGradients(per_example)
+        self._example_gradients = ExampleGradients(options.per_example)
         if not example_first:
             self._example_gradients.give_up(NO_EXAMPLE_AXIS)
 
@@ -65,12 +65,12 @@ class LayerCapture:
             self.inputs.add(call.x, real)
             return
         assert not isinstance(call.map, Lookup)
-        x, power = moderated(call.x.detach())
+        x, power = moderated(self._seen(call.x))
         if isinstance(self.inputs, PatchMoment):
             assert isinstance(call.map, Convolution)
             self.inputs.add(call.map, x, power, real)
         else:
-            for rows in call.map.input_rows(x, self._view, real):
+            for rows in call.map.input_rows(x, self._options.conv, real):
                 self.inputs.add(rows, power)
         self.inputs.leave_out(real)
 
@@ -78,17 +78,23 @@ class LayerCapture:
     def see_grad(self, call: Call, grad: Tensor, real: Tensor | None, examples: int) -> None:
         """Take in δ of one call, (…, d_out) or (N, C_out, …)."""
         self.calls_with_grad += 1
+        grad = self._seen(grad)
         small, power = moderated(blank(grad, real, call.map.unit_axis))
         self.grads.add(call.map.output_rows(small), power)
         self.grads.leave_out(real)
         if not self._example_gradients.note:
             self._example_gradients.add(
                 call.map,
-                call.x.detach(),
+                self._seen(call.x),
                 call.map.output_rows(grad),
                 examples=examples,
                 only_call=self.calls == self._calls_before + 1,
             )
+
+    def _seen(self, tensor: Tensor) -> Tensor:
+        """As the layer itself works on it: autocast rounds what it is given."""
+        rounds = self._options.autocast != "none" and tensor.is_floating_point()
+        return tensor.detach().to(self._options.row_dtype).float() if rounds else tensor.detach()
 
     def weight_is_finite(self) -> bool:
         """Whether the weight holds no NaN or infinity."""

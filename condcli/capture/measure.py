@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from condcli.batch import WHOLE, PlacedBatch, Tensors, examples_in
+from condcli.batch import WHOLE, PlacedBatch, Tensors, examples_in, mapped
 from condcli.capture.calling import call
 from condcli.capture.combine import combine
 from condcli.capture.losses import Evaluation, Loss
@@ -18,10 +18,10 @@ from condcli.capture.mode import Capture
 from condcli.capture.options import Options
 from condcli.capture.padding import real_tokens
 from condcli.capture.ranks import ALONE, Ranks
-from condcli.capture.rehearsal import Rehearsal, network_errors, on_device
+from condcli.capture.rehearsal import Rehearsal, autocast, network_errors, on_device
 from condcli.capture.results import finished
 from condcli.capture.totals import Totals, together
-from condcli.capture.undisturbed import attributes_kept, undisturbed
+from condcli.capture.undisturbed import attributes_kept, in_channels_last, undisturbed
 from condcli.errors import InputError
 from condcli.stats import ActivationStats, LayerStats, SkippedParameter
 
@@ -67,7 +67,7 @@ def measure(
     )
     device, dtype = options.device, options.dtype
     totals = Totals()
-    with undisturbed(model, options):
+    with undisturbed(model, options, channels_last=rehearsal.channels_last):
         for place, (x, y) in batches:
             totals.see_data(x, y, place)
             start = time.perf_counter()
@@ -76,6 +76,7 @@ def measure(
             real = real_tokens(x)
             with attributes_kept(model):
                 x = on_device(x, device, dtype)
+                x = mapped(in_channels_last, x) if rehearsal.channels_last else x
                 real = None if real is None else real.to(device)
                 totals.see_result(_one_pass(capture, model, x, y, real, place, loss, source))
             totals.seconds += time.perf_counter() - start
@@ -118,9 +119,12 @@ def _one_pass(
     loss: Loss,
     source: str,
 ) -> Evaluation:
-    with network_errors(x, source), capture.forward_pass(examples_in(y), real, place=place):
-        output = call(model, x)
-    result = loss.of(output, y, source)
+    with autocast(capture.options):
+        with network_errors(x, source), capture.forward_pass(examples_in(y), real, place=place):
+            output = call(model, x)
+        # A loss may view it as rows, as it can in the usual memory format.
+        output = output.contiguous() if isinstance(output, Tensor) else output
+        result = loss.of(output, y, source)
     if result.loss.requires_grad:
         with network_errors(x, source):
             result.loss.backward()

@@ -222,8 +222,7 @@ class Capture(TorchFunctionMode):
                 call,
                 order=len(self.layers),
                 place=self.place,
-                view=self.options.conv,
-                per_example=self.options.per_example,
+                options=self.options,
                 example_first=name in self._trusted,
             )
         layer, examples, shape = self.layers[name], self.examples, out.shape

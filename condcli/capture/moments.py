@@ -48,7 +48,8 @@ class Moment:
         """Take in rows of shape (G, n, d), over ``power`` as ``scaled`` returns them."""
         self._seen += rows.shape[1]
         self._dtype, dtype = rows.dtype, sum_dtype(rows)
-        self._sum = plus(self._sum, rows.sum(1, dtype=dtype), power)
+        for piece in rows.split(PIECE_ROWS, dim=1):
+            self._sum = plus(self._sum, piece.sum(1).to(dtype), power)
         if rows.shape[0] > 1 or rows.shape[2] < WIDE:
             outer = outer_of_narrow(rows, dtype)
             self._outer = plus(self._outer, outer, None if power is None else power**2)

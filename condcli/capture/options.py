@@ -14,6 +14,7 @@ CHOICES = {
     "conv": ("channels", "patches"),
     "norm": ("batch", "running"),
     "per_example": ("auto", "all", "none"),
+    "autocast": ("none", "bfloat16"),
 }
 
 
@@ -29,6 +30,7 @@ class Options:
     seed: int
     layers: tuple[str, ...]  # globs; none: every layer
     exclude: tuple[str, ...]
+    autocast: str = "none"  # of the network; the moments stay in dtype
     shard: Share = WHOLE  # the part of the probe set that is measured
 
     def __post_init__(self) -> None:
@@ -39,6 +41,15 @@ class Options:
                     f"{name.replace('_', '-')} {value!r} does not exist",
                     f"choose {', '.join(choices)}",
                 )
+        if self.autocast != "none" and self.dtype != torch.float32:
+            raise UsageError(
+                f"--autocast {self.autocast} goes with float32 only", "leave out --dtype float64"
+            )
+
+    @property
+    def row_dtype(self) -> torch.dtype:
+        """Of what a linear map sees."""
+        return torch.bfloat16 if self.autocast == "bfloat16" else self.dtype
 
     def wants(self, layer: str) -> bool:
         """Whether the layer of this name is to be measured."""

@@ -12,8 +12,7 @@ PIECE_ROWS = 16_384
 # From this many columns on, what is under the diagonal is left out, panel by panel: nearly half
 # the arithmetic, while each panel is still wide enough for a fast matrix product.
 WIDE = 256
-PANEL = 128
-MOST_PANELS = 16
+PANEL, WIDE_PANEL = 128, 256
 
 # Matrix products of few columns and many rows keep one core busy; in parts, they keep all.
 PART_ROWS = 4096
@@ -38,7 +37,7 @@ def _outer(rows: Tensor) -> Tensor:
 def add_outer_of_wide(total: Tensor, rows: Tensor) -> None:
     """Add Σ x xᵀ over rows (n, d) to ``total``, (d, d); right on and above the diagonal only."""
     d = rows.shape[1]
-    width = max(PANEL, -(-d // MOST_PANELS))
+    width = PANEL if d < 1000 else WIDE_PANEL
     for start in range(0, d, width):
         stop = start + width
         total[start:stop, start:].addmm_(rows[:, start:stop].t(), rows[:, start:])

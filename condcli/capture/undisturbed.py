@@ -17,11 +17,14 @@ from condcli.errors import InputError
 
 
 @contextmanager
-def undisturbed(model: nn.Module, options: Options) -> Iterator[None]:
+def undisturbed(
+    model: nn.Module, options: Options, *, channels_last: bool = False
+) -> Iterator[None]:
     """The model ready to probe; on leaving, everything is what it was, bit for bit.
 
-    Inside, floating-point parameters and buffers are on ``device`` in ``dtype``, every parameter
-    takes gradients, no hook of a parameter runs, dropout is off, batch normalisation uses batch
+    Inside, floating-point parameters and buffers are on ``device`` in ``dtype``, the weights of 2-D
+    convolutions in the memory format ``channels_last`` if so told, every parameter takes
+    gradients, no hook of a parameter runs, dropout is off, batch normalisation uses batch
     statistics (``norm="batch"``) or its running ones, and random numbers start from ``seed``.
     Parameters keep their identity. Raises InputError for inference tensors, which cannot, and for
     parameters that have no shape before a first call.
@@ -42,10 +45,10 @@ def undisturbed(model: nn.Module, options: Options) -> Iterator[None]:
         stack.enter_context(torch.enable_grad())
         stack.enter_context(torch.autocast(device.type, enabled=False))
         stack.enter_context(_random_state(options.seed, device))
-        stack.enter_context(_full_precision_products())
+        stack.enter_context(_product_precision(options.autocast))
         stack.enter_context(_training_flags(model, options.norm))
         stack.enter_context(_no_parameter_hooks(model))
-        stack.enter_context(_parameters(model, dtype, device))
+        stack.enter_context(_parameters(model, dtype, device, channels_last=channels_last))
         stack.enter_context(_buffers(model, dtype, device))
         stack.enter_context(attributes_kept(model))
         yield
@@ -65,10 +68,13 @@ def _random_state(seed: int, device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def _full_precision_products() -> Iterator[None]:
-    """float32 means float32: TF32 keeps ten bits, which κ would show."""
+def _product_precision(autocast: str) -> Iterator[None]:
+    """float32 means float32: TF32 keeps ten bits, which κ would show.
+
+    Under autocast all rows have eight bits: products in TF32 are then exact, and quick.
+    """
     matmul, cudnn = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("highest")
+    torch.set_float32_matmul_precision("highest" if autocast == "none" else "high")
     torch.backends.cudnn.allow_tf32 = False
     try:
         yield
@@ -91,12 +97,15 @@ def _training_flags(model: nn.Module, norm: str) -> Iterator[None]:
 
 
 @contextmanager
-def _parameters(model: nn.Module, dtype: torch.dtype, device: torch.device) -> Iterator[None]:
+def _parameters(
+    model: nn.Module, dtype: torch.dtype, device: torch.device, *, channels_last: bool
+) -> Iterator[None]:
     kept = [(p, p.data, p.grad, p.requires_grad) for p in model.parameters()]
     try:
         for parameter, *_ in kept:
             parameter.grad = None
-            parameter.data = _converted(parameter.data, dtype, device)
+            data = _converted(parameter.data, dtype, device)
+            parameter.data = in_channels_last(data) if channels_last else data
             parameter.requires_grad_(parameter.is_floating_point())
         yield
     finally:
@@ -162,3 +171,8 @@ def attributes_kept(model: nn.Module) -> Iterator[None]:
 
 def _converted(tensor: torch.Tensor, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     return tensor.to(device, dtype if tensor.is_floating_point() else None)
+
+
+def in_channels_last(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor in that memory format, if it is a batch of maps or a weight that takes them."""
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
