@@ -38,6 +38,7 @@ def origin(facts: Mapping[str, str]) -> str:
 def keep(name: str, text: str, raw: Any, *, document: Path) -> None:
     """Put the text into the document's section of that name, and ``raw`` into a JSON file."""
     document.write_text(with_section(document.read_text(), name, text))
+    RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(raw, indent=1, ensure_ascii=False) + "\n")
 
 

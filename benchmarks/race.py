@@ -40,6 +40,7 @@ class Result:
     start_bytes: int | None = None  # held before the first run: libraries, model and data
     peak_bytes: int | None = None  # held at most
     layers: int | None = None  # whose factors came back
+    factor_bytes: int | None = None  # that these take
     input_error: float | None = None  # largest relative Frobenius error of Σ_x
     grad_error: float | None = None  # the same of Σ_∇h
 

@@ -18,7 +18,17 @@ from benchmarks.machine import machine, versions
 from benchmarks.race import Result, Setting, race
 from benchmarks.workloads import WORKLOADS, shrunk
 
-HEADER = ("", "seconds", "× bare", "whole call", "peak MB", "at start", "Σ_x error", "Σ_∇h error")
+HEADER = (
+    "",
+    "seconds",
+    "× bare",
+    "whole call",
+    "peak MB",
+    "MB at start",
+    "factors MB",
+    "Σ_x error",
+    "Σ_∇h error",
+)
 
 
 def main() -> None:
@@ -56,6 +66,7 @@ def row(result: Result, bare: float | None) -> list[str]:
         number(result.whole_seconds, ".3f"),
         megabytes(result.peak_bytes),
         megabytes(result.start_bytes),
+        megabytes(result.factor_bytes or None),
         number(result.input_error, ".0e"),
         number(result.grad_error, ".0e"),
     ]

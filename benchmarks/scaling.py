@@ -1,6 +1,6 @@
 """Cost against the number of examples, width and depth: `python -m benchmarks.scaling`.
 
-A bare pass and condcli at one size after another. The plot goes to docs/scaling.png, and the table
+A bare pass and condcli at one size after another. The plot goes to docs/cost.png, and the table
 has the exponents: the slope of log seconds against log size, by least squares.
 """
 
@@ -19,7 +19,7 @@ from benchmarks.race import Setting, race
 from benchmarks.workloads import SIZES
 
 CONTESTANTS = ("bare", "condcli")
-PLOT = ROOT / "docs/scaling.png"
+PLOT = ROOT / "docs/cost.png"
 
 Seconds = dict[str, list[float]]  # contestant to the medians, by size
 

@@ -69,6 +69,9 @@ class Worker:
         factors = self._factors()
         return {
             "layers": len(factors),
+            "factor_bytes": sum(
+                m.nbytes for pair in factors.values() for m in pair if m is not None
+            ),
             "input_error": _largest_error(factors, Path(folder), 0),
             "grad_error": _largest_error(factors, Path(folder), 1),
         }

@@ -176,9 +176,9 @@ GPU_WORKLOADS: dict[str, Workload] = {
 
 # Network, what grows, and to which sizes; all else is as in the network's own workload.
 SIZES: dict[tuple[str, str], tuple[int, ...]] = {
-    ("mlp", "examples"): (1024, 2048, 4096, 8192, 16384),
-    ("mlp", "width"): (64, 128, 256, 512, 1024),
-    ("mlp", "depth"): (5, 10, 20, 40, 80),
+    ("mlp", "examples"): (2048, 4096, 8192, 16384),
+    ("mlp", "width"): (128, 256, 512, 1024),
+    ("mlp", "depth"): (10, 20, 40, 80),
     ("resnet", "examples"): (128, 256, 512, 1024),
     ("resnet", "width"): (8, 16, 32, 64),
     ("resnet", "depth"): (8, 20, 44, 92),

@@ -31,8 +31,11 @@ class Unsupported(Exception):
 
 
 def contestant(name: str) -> ModuleType:
-    """The module of that name; ImportError when its library is missing."""
-    return import_module(f"{__name__}.{name}")
+    """The module of that name; Unsupported when its library is missing."""
+    try:
+        return import_module(f"{__name__}.{name}")
+    except ModuleNotFoundError as error:
+        raise Unsupported(f"no {error.name} here: pip install -e '.[bench]'") from None
 
 
 def require_patches(conv: str) -> None:
