@@ -15,6 +15,7 @@ from condcli.statsfile import Records, kept_spectra
 
 Find = Callable[..., Spectrum]  # of a moment, given its rows, precision and name
 
+_SMALL = 2**24  # bytes of a file whose layers are solved sooner than threads start
 _MEMORY = 2**31  # bytes that layers solved side by side may take
 _COPIES = 5  # of a float32 matrix: itself, in float64, and LAPACK's own copy of that
 
@@ -43,6 +44,8 @@ def _room(stats: ProbeStats, names: list[str]) -> int:
     """How many layers may be in memory at a time."""
     if not isinstance(stats.layers, Records) or not names:
         return len(names)
+    if stats.layers.file.get_filesize() < _SMALL:
+        return 1
     largest = max(map(stats.layers.stored_bytes, names))
     return max(1, min(len(names), _MEMORY // (1 + _COPIES * largest)))
 

@@ -97,6 +97,8 @@ def test_as_many_layers_are_solved_at_a_time_as_memory_allows(
     found = read(tmp_path / "stats.h5")
     largest = 2 * 300 * 300 * 8  # bytes, of the two groups
     expected = leading_eigenvalues(found, 1)
+    assert decomposition._room(found, list(LAYERS)) == 1
+    monkeypatch.setattr(decomposition, "_SMALL", 0)
     for places in (1, 3, 100):
         monkeypatch.setattr(decomposition, "_MEMORY", 5 * (largest + 10_000) * places)
         assert decomposition._room(found, list(LAYERS)) == min(places, len(LAYERS))
