@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
-from condcli.errors import CannotFinishError, Terminated, Told
+from condcli.errors import CannotFinishError, Terminated, Told, UsageError
 
 # How long one process waits for another that neither answers nor breaks its connection.
 PATIENCE = timedelta(minutes=30)
@@ -103,6 +103,11 @@ def joined(device: str) -> Iterator[Ranks]:
         return
     store, number, of = next(iter(rendezvous("env://", timeout=PATIENCE)))
     try:
+        if device not in ("auto", "cpu", "cuda"):
+            raise UsageError(
+                f"--device {device} is one device, and {of} processes share the work",
+                "pass --device cuda for a GPU each, or cpu",
+            )
         dist.init_process_group(
             _backend(device),
             store=PrefixStore("condcli/group", store),
