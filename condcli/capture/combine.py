@@ -134,8 +134,7 @@ def _empty_layer(
         call,
         order=0,
         place=0,
-        view=capture.options.conv,
-        per_example=capture.options.per_example,
+        options=capture.options,
         example_first=True,  # what else is known of it, the others tell
     )
 

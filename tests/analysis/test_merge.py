@@ -64,6 +64,7 @@ UNEQUAL = {
     "conv": "patches",
     "norm": "running",
     "dtype": "float32",
+    "autocast": "bfloat16",
     "seed": 1,
     "batch_size": 51,
     "step": 3,
