@@ -77,6 +77,11 @@ def probe(
     if dtype not in DTYPES:
         raise UsageError(f"dtype {dtype!r} does not exist", f"choose {', '.join(DTYPES)}")
     ranks = present() if distributed else ALONE
+    if download and ranks.of > 1:
+        raise UsageError(
+            f"{ranks.of} processes would download to the same place",
+            "download in one process first, then leave out --download",
+        )
     options = Options(
         conv=conv,
         norm=norm,
