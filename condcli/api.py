@@ -44,7 +44,8 @@ def probe(
     per_example: str = "auto",
     dtype: str = "float32",
     device: str = "auto",
-    batch_size: int = 128,
+    batch_size: int | str = 128,
+    autocast: str = "none",
     seed: int = 0,
     layers: Sequence[str] = (),
     exclude: Sequence[str] = (),
@@ -71,6 +72,7 @@ def probe(
     import torch
 
     from condcli.capture import Options, measure, rehearse
+    from condcli.capture.batch_size import fitting, halving
     from condcli.capture.memory import needs, require_room
     from condcli.capture.ranks import ALONE, present
 
@@ -91,6 +93,7 @@ def probe(
         seed=seed,
         layers=tuple(layers),
         exclude=tuple(exclude),
+        autocast=autocast,
         shard=WHOLE if shard is None else Share.parse(shard),
     )
     subject = subject_of(model)
@@ -110,9 +113,18 @@ def probe(
     )
     first = first_batch(probe_set)
     rehearsal = rehearse(subject.module, first[0], options, source=probe_set.source)
+    size, examples = _batch_size(batch_size), probe_set.examples
+    if size is None and options.shard != WHOLE:
+        raise UsageError(
+            "--batch-size auto may find another size for each shard", "pass all the same number"
+        )
+    if size is None:
+        size = min(
+            ranks.gathered(fitting(rehearsal, options, examples=examples, processes=ranks.here))
+        )
     as_they_come = examples_in(first[1])
-    largest = as_they_come if as_they_come > 1 else min(batch_size, probe_set.examples)
-    room = needs(rehearsal, options, batch_size=largest, examples=probe_set.examples)
+    largest = as_they_come if as_they_come > 1 else min(size, examples)
+    room = needs(rehearsal, options, batch_size=largest, examples=examples)
     require_room(room, options.device, processes=ranks.here)
     found, probe_set = task(
         loss,
@@ -124,11 +136,12 @@ def probe(
         device=options.device,
     )
     share = options.shard.part(ranks.number, ranks.of)
-    own = sum(probe_set.sizes(batch_size, share))
-    with naming_file(subject):
+
+    def measured(size: int) -> ProbeStats:
+        own = sum(probe_set.sizes(size, share))
         measurement = measure(
             subject.module,
-            probe_set.placed(batch_size, share),
+            probe_set.placed(size, share),
             options,
             loss=found,
             rehearsal=rehearsal,
@@ -136,20 +149,34 @@ def probe(
             progress=lambda examples: progress(examples, own),
             ranks=ranks,
         )
-    return ProbeStats(
-        provenance=_provenance(
-            subject,
-            probe_set,
-            measurement,
-            options,
-            loss_name=found.name,
-            batch_size=max(probe_set.sizes(batch_size)),
-            command=command,
-        ),
-        layers=measurement.layers,
-        activations=measurement.activations,
-        skipped=measurement.skipped,
-    )
+        return ProbeStats(
+            provenance=_provenance(
+                subject,
+                probe_set,
+                measurement,
+                options,
+                loss_name=found.name,
+                batch_size=max(probe_set.sizes(size)),
+                command=command,
+            ),
+            layers=measurement.layers,
+            activations=measurement.activations,
+            skipped=measurement.skipped,
+        )
+
+    with naming_file(subject):
+        # Other processes have begun with this size: only one alone can take another.
+        alone = batch_size == "auto" and ranks.of == 1
+        return halving(measured, size) if alone else measured(size)
+
+
+def _batch_size(value: int | str) -> int | None:
+    """Examples a batch; None: as many as fit."""
+    if value == "auto":
+        return None
+    if isinstance(value, str) or value < 1:
+        raise UsageError(f"batch size {value!r} does not exist", "give 1 or more, or auto")
+    return value
 
 
 def _device(name: str, dtype: str) -> torch.device:
@@ -210,6 +237,7 @@ def _provenance(
         command=command,
         conv=options.conv,
         norm=options.norm,
+        autocast=options.autocast,
         dtype=str(options.dtype).removeprefix("torch."),
         device=str(options.device),
         seed=options.seed,

@@ -135,6 +135,7 @@ class Provenance:
     device: str
     seed: int
     batch_size: int
+    autocast: str  # none, or the lower precision of the network (bfloat16)
     pass_seconds: float  # the forward/backward passes with their accumulation, nothing else
     peak_memory_bytes: int
     accuracy: float | None = None  # share of right classes, when the loss has classes

@@ -30,6 +30,7 @@ def provenance(**changes: Any) -> Provenance:
         "conv": "channels",
         "norm": "batch",
         "dtype": "float64",
+        "autocast": "none",
         "device": "cpu",
         "seed": 0,
         "batch_size": 50,

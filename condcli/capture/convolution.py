@@ -63,8 +63,9 @@ class Convolution:
 
     def output_rows(self, h: Tensor) -> Tensor:
         """(G, N·positions, C/G) from a feature map (N, C, …); of a channels-last one a view."""
-        rows = self.batched(h).movedim(1, -1).flatten(0, -2)
-        return rows.unflatten(1, (self.groups, -1)).transpose(0, 1)
+        rows: Tensor = self.batched(h).movedim(1, -1).flatten(0, -2)
+        by_group: Tensor = rows.unflatten(1, (self.groups, -1))
+        return by_group.transpose(0, 1)
 
     def window(self, x: Tensor) -> tuple[Window, Tensor]:
         """How the patches lie in a map made from x: batched, cropped and, if transposed, spread."""

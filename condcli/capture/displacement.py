@@ -63,7 +63,8 @@ def _by_convolution(window: Window, x: Tensor, dtype: torch.dtype) -> Tensor:
             (0,) * axes, window.dilation, False, (0,) * axes, window.groups, (False, True, False),
         )  # fmt: skip
         total += gradient
-    return total.flatten(2).unflatten(0, (window.groups, channels)).permute(3, 0, 1, 2)
+    by_group: Tensor = total.flatten(2).unflatten(0, (window.groups, channels))
+    return by_group.permute(3, 0, 1, 2)
 
 
 def _by_products(window: Window, x: Tensor, dtype: torch.dtype) -> Tensor:

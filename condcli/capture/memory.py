@@ -70,17 +70,33 @@ def require_room(
     So many ``processes`` need the same and share the machine's memory; each has a GPU of its own.
     A need is its bytes, and what makes it smaller; the largest one's remedy is given.
     """
-    room, total = available_memory(device), sum(size for size, _ in needs.values())
-    if room is not None and device.type == "cpu":
-        room //= processes
-    if room is None or total <= room:
+    if has_room(needs, device, processes=processes):
         return
+    room, total = _room(device, processes), _total(needs)
+    assert room is not None
     parts = ", ".join(f"{size / GIB:.2g} GiB for {what}" for what, (size, _) in needs.items())
     raise CannotFinishError(
         f"about {total / GIB:.2g} GiB are needed on {device} ({parts}), and {room / GIB:.2g} GiB "
         f"are free{' for each process' if processes > 1 else ''}",
         max(needs.values())[1],
     )
+
+
+def has_room(
+    needs: Mapping[str, tuple[float, str]], device: torch.device, *, processes: int = 1
+) -> bool:
+    """Whether ``device`` has as much free; also where that is unknown."""
+    room = _room(device, processes)
+    return room is None or _total(needs) <= room
+
+
+def _room(device: torch.device, processes: int) -> int | None:
+    room = available_memory(device)
+    return room if room is None or device.type != "cpu" else room // processes
+
+
+def _total(needs: Mapping[str, tuple[float, str]]) -> float:
+    return sum(size for size, _ in needs.values())
 
 
 def needs(

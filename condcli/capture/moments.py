@@ -97,8 +97,10 @@ class Moment:
 
         In the rows' own precision, where its numbers can be told in that.
         """
-        few = self._outer is None and self._piece is not None
-        outer = symmetric(self._piece.unsqueeze(0)) if few else self.sums()[1]
+        if self._outer is None and self._piece is not None:
+            outer = symmetric(self._piece.unsqueeze(0))
+        else:
+            outer = self.sums()[1]
         outer = outer.cpu().div_(self.rows)
         if MODERATE[0] ** 2 <= float(outer.max()) <= MODERATE[1] ** 2:
             outer = outer.to(self._dtype)

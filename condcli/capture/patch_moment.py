@@ -71,12 +71,13 @@ class PatchMoment:
 
     def mean(self) -> Tensor:
         """Mean over patches of x, (G·d,), features ordered as the weight's, (C/G, k, …, k)."""
-        return self.settled().mean().unflatten(0, (-1, *self._shape)).transpose(1, 2).flatten()
+        mean: Tensor = self.settled().mean().unflatten(0, (-1, *self._shape))
+        return mean.transpose(1, 2).flatten()
 
     def second(self) -> Tensor:
         """Mean over patches of x xᵀ, (d, d) or (G, d, d), features ordered as the weight's."""
-        matrix = self.settled().second()
-        matrix = matrix.unflatten(-1, self._shape).unflatten(-3, self._shape)
+        second = self.settled().second()
+        matrix: Tensor = second.unflatten(-1, self._shape).unflatten(-3, self._shape)
         return matrix.transpose(-1, -2).transpose(-3, -4).flatten(-2).flatten(-3, -2)
 
 
@@ -114,8 +115,9 @@ class DisplacedMoment:
             border_sum, border_outer = moment.sums()
             inside = [slice(*ends) for ends in box]
             extents = [stop - start for start, stop in box]
-            total[(slice(None), *inside)] -= border_sum.view(groups, *extents, channels)
-            outer[(slice(None), *inside, slice(None), *inside)] -= border_outer.view(
+            rows, columns = (slice(None), *inside), (slice(None), *inside)
+            total[rows] -= border_sum.view(groups, *extents, channels)
+            outer[rows + columns] -= border_outer.view(
                 groups, *extents, channels, *extents, channels
             )
         return total.flatten(1), outer.view(groups, prod(kernel) * channels, -1)

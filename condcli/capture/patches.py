@@ -62,14 +62,15 @@ def patch_rows(window: Window, x: Tensor, real: Tensor | None = None) -> Iterato
 def padded(x: Tensor, padding: Sequence[tuple[int, int]]) -> Tensor:
     """X with zeros around; F.pad itself counts axes from the last."""
     sides = list(chain.from_iterable(reversed(padding)))
-    return F.pad(x, sides) if any(sides) else x
+    around: Tensor = F.pad(x, sides) if any(sides) else x
+    return around
 
 
 def _windows(window: Window, x: Tensor) -> Tensor:
     """(N, positions…, G, kernel…, C/G), a view of the padded channels-last feature map."""
     places = window.positions(x.shape[2:])
-    maps = padded(x, window.padding).movedim(1, -1).contiguous()
-    maps = maps.unflatten(-1, (window.groups, -1))
+    rows = padded(x, window.padding).movedim(1, -1).contiguous()
+    maps: Tensor = rows.unflatten(-1, (window.groups, -1))
     example, *moves, group, channel = maps.stride()
     return maps.as_strided(
         (len(maps), *places, window.groups, *window.kernel, maps.shape[-1]),

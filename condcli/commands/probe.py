@@ -65,7 +65,12 @@ Root = Annotated[Path, _data("Folder of the data sets that have names.")]
 Split = Annotated[str | None, _data("train, test, …; by default train.", show_default=False)]
 Samples = Annotated[str, _data("Examples to probe on, or all.", metavar="N|all")]
 BatchSize = Annotated[
-    int, _data("Examples a batch; with --norm batch those that share statistics.", min=1)
+    str,
+    _data(
+        "Examples a batch; with --norm batch those that share statistics. auto: as many as fit "
+        "into memory, fewer when it runs out.",
+        metavar="N|auto",
+    ),
 ]
 Seed = Annotated[int, _data("Seed of the drawn subset.", min=0)]
 Normalize = Annotated[
@@ -121,6 +126,10 @@ PerExample = Annotated[
 Dtype = Annotated[
     Literal["float32", "float64"], _measured("Precision of the network and the products.")
 ]
+Autocast = Annotated[
+    Literal["none", "bfloat16"],
+    _measured("Lower precision of the network itself; the moments stay in float32."),
+]
 Device = Annotated[str, _measured("auto, cpu, cuda, cuda:N or mps.")]
 Layers = Annotated[
     list[str] | None,
@@ -152,7 +161,7 @@ def probe(
     root: Root = Path("data"),
     split: Split = None,
     samples: Samples = "1024",
-    batch_size: BatchSize = 128,
+    batch_size: BatchSize = "128",
     seed: Seed = 0,
     normalize: Normalize = None,
     transform: Transform = None,
@@ -166,6 +175,7 @@ def probe(
     ignore_label: IgnoreLabel = -100,
     per_example: PerExample = "auto",
     dtype: Dtype = "float32",
+    autocast: Autocast = "none",
     device: Device = "auto",
     layers: Layers = None,
     exclude: Exclude = None,
@@ -200,7 +210,7 @@ def probe(
                 data,
                 root=root,
                 split=split,
-                samples=_sample_count(samples),
+                samples=_number("--samples", samples, word="all"),
                 normalize=normalize,
                 transform=transform,
                 target=target,
@@ -214,7 +224,8 @@ def probe(
                 per_example=per_example,
                 dtype=dtype,
                 device=device,
-                batch_size=batch_size,
+                batch_size=_number("--batch-size", batch_size, word="auto") or "auto",
+                autocast=autocast,
                 seed=seed,
                 layers=layers or (),
                 exclude=exclude or (),
@@ -233,18 +244,22 @@ def probe(
         emit(summary_panel(stats, output, file_bytes=output.stat().st_size))
     if warning := guessing(stats.provenance):
         notice(f"warning: {warning}")
+    if batch_size == "auto" and norm == "batch":
+        size = stats.provenance.batch_size
+        notice(
+            f"note: batch statistics are those of {size} examples, as --batch-size auto found "
+            f"room for; pass --batch-size {size} to repeat them elsewhere, or --norm running"
+        )
     if not stats.layers:
         notice("warning: the network has no linear map that could be probed")
 
 
-def _sample_count(samples: str) -> int | None:
+def _number(option: str, text: str, *, word: str) -> int | None:
+    """The number that the option gives; None for the ``word`` that stands for no number."""
     from condcli.errors import UsageError
 
-    if samples == "all":
+    if text == word:
         return None
-    try:
-        return int(samples)
-    except ValueError:
-        raise UsageError(
-            f"--samples {samples} is no number of examples", "pass 1, 2, … or all"
-        ) from None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"{option} {text} is no number of examples", f"pass 1, 2, … or {word}")
+    return int(text)

@@ -42,13 +42,18 @@ def summary(stats: ProbeStats, file: Path, *, file_bytes: int) -> dict[str, str]
         "loss": f"{p.loss_name} {number(p.loss)}",
         "probed": f"{len(stats.layers)} linear maps, {len(stats.activations)} activations",
         "skipped": _skipped(stats),
-        "views": f"conv {p.conv}, norm {p.norm}, {p.dtype} on {p.device}",
+        "views": f"conv {p.conv}, norm {p.norm}, {_precision(p)} on {p.device}",
         "pass": f"{p.pass_seconds:.2f} s, peak memory {p.peak_memory_bytes / 2**20:.0f} MiB",
         "file": f"{file}, {_size(file_bytes)}",
     }
     if p.accuracy is not None and p.chance is not None:
         lines["loss"] += f", accuracy {_percent(p.accuracy)}"
     return {title: escaped(text) for title, text in lines.items() if text}
+
+
+def _precision(provenance: Provenance) -> str:
+    network = provenance.autocast
+    return provenance.dtype if network == "none" else f"{provenance.dtype}, network {network}"
 
 
 def guessing(provenance: Provenance) -> str:

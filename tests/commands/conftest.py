@@ -59,6 +59,7 @@ def sample() -> ProbeStats:
             ),
         ),
         dtype="float32",
+        autocast="none",
         step=1200,
     )
 

@@ -1,0 +1,51 @@
+"""The batch size that memory allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from condcli.capture.memory import has_room, needs
+from condcli.capture.options import Options
+from condcli.capture.rehearsal import Rehearsal
+from condcli.errors import is_out_of_memory
+
+# More examples in a batch make no pass faster: a CPU's caches are full, a GPU's cores are busy.
+LARGEST = {"cuda": 512}
+USUAL = 128
+
+Result = TypeVar("Result")
+
+
+def fitting(rehearsal: Rehearsal, options: Options, *, examples: int, processes: int = 1) -> int:
+    """The largest useful batch of ``examples`` that fits into free memory by estimate; 1 at least.
+
+    So many ``processes`` share the machine's memory.
+    """
+    size = min(LARGEST.get(options.device.type, USUAL), max(1, examples))
+    while size > 1:
+        required = needs(rehearsal, options, batch_size=size, examples=examples)
+        if has_room(required, options.device, processes=processes):
+            break
+        size = halved(size)
+    return size
+
+
+def halving(measured: Callable[[int], Result], size: int) -> Result:
+    """What ``measured`` returns for a batch size; for half of it, and so on, where memory ran out.
+
+    Memory that is too short for a single example raises what torch or the system says of it.
+    """
+    while True:
+        try:
+            return measured(size)
+        except (RuntimeError, OSError, MemoryError) as error:
+            if size == 1 or not is_out_of_memory(error):
+                raise
+        # Only here, outside, is all that the error's traceback held on to free again.
+        size = halved(size)
+
+
+def halved(size: int) -> int:
+    """Half of the size, rounded up: batches stay nearly equal."""
+    return -(-size // 2)
