@@ -62,11 +62,11 @@ class ActivationCount:
         self._seen += by_unit.shape[0]
         if real is not None:
             self._left_out = self._left_out + (~real).sum()
-        self._active = _plus(self._active, by_unit, lambda x: x > 0, real)
+        self._active = _plus(self._active, by_unit, _above_zero, real)
         if self.function in SATURATED_BEYOND:
             low, high = SATURATED_BEYOND[self.function]
             self._saturated = _plus(
-                self._saturated, by_unit, lambda x: (x < low) | (x > high), real
+                self._saturated, by_unit, lambda x: ((x < low) | (x > high)).float(), real
             )
 
     @property
@@ -99,18 +99,24 @@ class ActivationCount:
         )
 
 
-def _plus(
-    count: Tensor | None, rows: Tensor, holds: Callable[[Tensor], Tensor], real: Tensor | None
-) -> Tensor:
-    """The count of each unit's rows on which it ``holds``, and that so far.
+def _above_zero(rows: Tensor) -> Tensor:
+    """One where the number is above zero, else zero; comparisons themselves take far longer."""
+    return rows.sign().clamp_(min=0)
 
-    As float products, exact for as many rows, which take a third of the time of integer sums.
+
+def _plus(
+    count: Tensor | None, rows: Tensor, ones: Callable[[Tensor], Tensor], real: Tensor | None
+) -> Tensor:
+    """The count so far, and how many of each unit's rows become ``ones``.
+
+    Added up as float products, exact for as many rows, in a third of the time of integer sums.
     """
     most = CACHED_NUMBERS // rows.shape[1] if rows.device.type == "cpu" else EXACT_ROWS
     known = None if real is None else real.flatten().split(max(1, most))
     for i, piece in enumerate(rows.split(max(1, most))):
-        hits = holds(piece) if known is None else holds(piece) & known[i].unsqueeze(1)
-        found = (hits.new_ones(1, len(hits), dtype=torch.float32) @ hits.float())[0].long()
+        hits = ones(piece).float()
+        weights = hits.new_ones(1, len(hits)) if known is None else known[i].float().unsqueeze(0)
+        found = (weights @ hits)[0].long()
         count = found if count is None else count + found
     assert count is not None
     return count

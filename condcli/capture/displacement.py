@@ -110,12 +110,15 @@ def _shifted_product(places: Tensor, *, shift: int, rows: int, dtype: torch.dtyp
     return total
 
 
+Box = tuple[tuple[int, int], ...]  # (start, stop) along each axis of the kernel
+
+
 @dataclass(frozen=True)
 class Border:
     """Some places around the convolution's own, at which patches still meet the map."""
 
     window: Window  # with what of the kernel can meet it
-    box: tuple[tuple[int, int], ...]  # and where that is in the whole kernel, (start, stop)
+    box: Box  # and where that is in the whole kernel
     axis: int
     start: int  # of the rows of the map along ``axis`` that they meet
     length: int

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from condcli.capture.products import (
+    PART_ROWS,
     PIECE_ROWS,
     WIDE,
     add_outer_of_wide,
@@ -13,7 +14,7 @@ from condcli.capture.products import (
     symmetric,
 )
 
-# The squares of such numbers, and of others that count beside them, are well inside float32.
+# The squares of such numbers, and of those that count beside them, are well inside float32.
 MODERATE = (2.0**-30, 2.0**30)
 
 
@@ -48,8 +49,7 @@ class Moment:
         """Take in rows of shape (G, n, d), over ``power`` as ``scaled`` returns them."""
         self._seen += rows.shape[1]
         self._dtype, dtype = rows.dtype, sum_dtype(rows)
-        for piece in rows.split(PIECE_ROWS, dim=1):
-            self._sum = plus(self._sum, piece.sum(1).to(dtype), power)
+        self._sum = plus(self._sum, sum_of_rows(rows, dtype), power)
         if rows.shape[0] > 1 or rows.shape[2] < WIDE:
             outer = outer_of_narrow(rows, dtype)
             self._outer = plus(self._outer, outer, None if power is None else power**2)
@@ -185,22 +185,36 @@ def scaled(tensor: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def moderated(tensor: Tensor) -> tuple[Tensor, Tensor | None]:
-    """The tensor as it is, without a power, if it is zero or of ``MODERATE`` size; else ``scaled``.
+    """The tensor as it is, without a power, if its norm is ``MODERATE``; else ``scaled``.
 
     Only on the CPU, where to look at the size does not make the device wait.
     """
     if tensor.device.type == "cpu":
-        size = float(_largest(tensor)) if tensor.numel() else 0.0
-        if size == 0 or MODERATE[0] <= size <= MODERATE[1]:
+        numbers = _in_memory_order(tensor).flatten()
+        squares = float(torch.dot(numbers, numbers))  # infinite or zero where they leave the range
+        if MODERATE[0] ** 2 <= squares <= MODERATE[1] ** 2:
             return tensor, None
     return scaled(tensor)
 
 
 def _largest(tensor: Tensor) -> Tensor:
-    """The largest magnitude; read in the order of the memory, or torch would copy it."""
-    axes = sorted(range(tensor.dim()), key=tensor.stride, reverse=True)
-    low, high = torch.aminmax(tensor.permute(axes))
+    """The largest magnitude."""
+    low, high = torch.aminmax(_in_memory_order(tensor))
     return torch.maximum(-low, high)
+
+
+def _in_memory_order(tensor: Tensor) -> Tensor:
+    """The axes by descending stride: what reads all numbers need not copy them."""
+    return tensor.permute(sorted(range(tensor.dim()), key=tensor.stride, reverse=True))
+
+
+def sum_of_rows(rows: Tensor, dtype: torch.dtype) -> Tensor:
+    """Σ x over rows (G, n, d), (G, d), in ``dtype``; of few at a time in their own precision."""
+    whole = rows.shape[1] // PART_ROWS * PART_ROWS
+    if not whole:
+        return rows.sum(1).to(dtype)
+    parts: Tensor = rows[:, :whole].unflatten(1, (-1, PART_ROWS))
+    return parts.sum(2).sum(1, dtype=dtype) + rows[:, whole:].sum(1)
 
 
 def sum_dtype(tensor: Tensor) -> torch.dtype:

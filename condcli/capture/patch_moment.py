@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from math import prod
 
@@ -9,9 +11,16 @@ import torch
 from torch import Tensor
 
 from condcli.capture.convolution import Convolution
-from condcli.capture.displacement import autocorrelations, borders, displacements
-from condcli.capture.moments import Moment, plus, sum_dtype
+from condcli.capture.displacement import (
+    Border,
+    Box,
+    autocorrelations,
+    borders,
+    displacements,
+)
+from condcli.capture.moments import Moment, plus, sum_dtype, sum_of_rows
 from condcli.capture.patches import Window, patch_rows
+from condcli.capture.products import WIDE
 
 # The cost of copying out a number of a patch, in multiplications of a matrix product, and the
 # part of a product with itself that symmetry leaves.
@@ -90,19 +99,19 @@ class DisplacedMoment:
         self._kernel = kernel
         self._correlations: Tensor | None = None  # (displacements, G, C/G, C/G)
         self._sum: Tensor | None = None  # (G, C/G), over the places of the maps
-        self._borders: dict[tuple[tuple[int, int], ...], Moment] = {}  # by what of the kernel
+        self._borders: dict[tuple[Box, ...], Moment] = {}  # of those that run side by side
 
     def add(self, window: Window, x: Tensor, power: Tensor | None) -> None:
         """Take in the patches of x, (N, C, …)."""
         self.rows += len(x) * prod(window.positions(x.shape[2:]))
         self.dtype, dtype = x.dtype, sum_dtype(x)
-        total = x.sum((0, *range(2, x.dim())), dtype=dtype).unflatten(0, (window.groups, -1))
-        self._sum = plus(self._sum, total, power)
+        places: Tensor = x.movedim(1, -1).flatten(0, -2).unflatten(1, (window.groups, -1))
+        self._sum = plus(self._sum, sum_of_rows(places.transpose(0, 1), dtype), power)
         square = None if power is None else power**2
         self._correlations = plus(self._correlations, autocorrelations(window, x, dtype), square)
-        for border in borders(window, x.shape[2:]):
-            moment = self._borders.setdefault(border.box, Moment())
-            for rows in patch_rows(border.window, border.rows_of(x)):
+        for around, some in _side_by_side(window, x):
+            moment = self._borders.setdefault(tuple(border.box for border in some), Moment())
+            for rows in patch_rows(around, torch.cat([border.rows_of(x) for border in some], 1)):
                 moment.add(rows, power)
 
     def sums(self) -> tuple[Tensor, Tensor]:
@@ -111,15 +120,15 @@ class DisplacedMoment:
         kernel, (groups, channels) = self._kernel, self._sum.shape
         total = self._sum.unsqueeze(1).repeat(1, prod(kernel), 1).view(groups, *kernel, channels)
         outer = self._everywhere().view(groups, *kernel, channels, *kernel, channels)
-        for box, moment in self._borders.items():
-            border_sum, border_outer = moment.sums()
-            inside = [slice(*ends) for ends in box]
-            extents = [stop - start for start, stop in box]
-            rows, columns = (slice(None), *inside), (slice(None), *inside)
-            total[rows] -= border_sum.view(groups, *extents, channels)
-            outer[rows + columns] -= border_outer.view(
-                groups, *extents, channels, *extents, channels
-            )
+        for boxes, moment in self._borders.items():
+            of_each = (sums.unflatten(0, (len(boxes), -1)) for sums in moment.sums())
+            for box, border_sum, border_outer in zip(boxes, *of_each, strict=True):
+                inside = (slice(None), *(slice(*ends) for ends in box))
+                extents = [stop - start for start, stop in box]
+                total[inside] -= border_sum.view(groups, *extents, channels)
+                outer[inside + inside] -= border_outer.view(
+                    groups, *extents, channels, *extents, channels
+                )
         return total.flatten(1), outer.view(groups, prod(kernel) * channels, -1)
 
     def _everywhere(self) -> Tensor:
@@ -136,6 +145,19 @@ class DisplacedMoment:
                 outer[:, i, :, j] = block
                 outer[:, j, :, i] = block.mT
         return outer
+
+
+def _side_by_side(window: Window, x: Tensor) -> Iterator[tuple[Window, list[Border]]]:
+    """The borders of x, those that are alike together, with the window that they have as groups.
+
+    Small ones take as long as their number of calls; a ``WIDE`` product gains nothing.
+    """
+    alike: dict[tuple[Window, int], list[Border]] = {}
+    for number, border in enumerate(borders(window, x.shape[2:])):
+        features = prod(border.window.kernel) * x.shape[1] // window.groups
+        alike.setdefault((border.window, number if features >= WIDE else -1), []).append(border)
+    for (around, _), some in alike.items():
+        yield replace(around, groups=len(some) * window.groups), some
 
 
 def displacement_pays(window: Window, x: Tensor) -> bool:
