@@ -13,7 +13,7 @@ from condcli.batch import WHOLE, PlacedBatch, Tensors, examples_in, mapped
 from condcli.capture.calling import call
 from condcli.capture.combine import combine
 from condcli.capture.losses import Evaluation, Loss
-from condcli.capture.memory import peak_memory
+from condcli.capture.memory import freed_memory_kept, peak_memory
 from condcli.capture.mode import Capture
 from condcli.capture.options import Options
 from condcli.capture.padding import real_tokens
@@ -68,19 +68,20 @@ def measure(
     device, dtype = options.device, options.dtype
     totals = Totals()
     with undisturbed(model, options, channels_last=rehearsal.channels_last):
-        for place, (x, y) in batches:
-            totals.see_data(x, y, place)
-            start = time.perf_counter()
-            # A network that draws random numbers draws the same ones however batches are shared.
-            torch.manual_seed(options.seed + place)
-            real = real_tokens(x)
-            with attributes_kept(model):
-                x = on_device(x, device, dtype)
-                x = mapped(in_channels_last, x) if rehearsal.channels_last else x
-                real = None if real is None else real.to(device)
-                totals.see_result(_one_pass(capture, model, x, y, real, place, loss, source))
-            totals.seconds += time.perf_counter() - start
-            progress(totals.examples)
+        with freed_memory_kept():
+            for place, (x, y) in batches:
+                totals.see_data(x, y, place)
+                start = time.perf_counter()
+                # Random numbers in the network are the same however the batches are shared out.
+                torch.manual_seed(options.seed + place)
+                real = real_tokens(x)
+                with attributes_kept(model):
+                    x = on_device(x, device, dtype)
+                    x = mapped(in_channels_last, x) if rehearsal.channels_last else x
+                    real = None if real is None else real.to(device)
+                    totals.see_result(_one_pass(capture, model, x, y, real, place, loss, source))
+                totals.seconds += time.perf_counter() - start
+                progress(totals.examples)
         start = time.perf_counter()
         if device.type == "cuda":
             torch.cuda.synchronize(device)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from condcli.capture.rehearsal import Rehearsal
 
 GIB = 2**30
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+LARGEST_MMAP_THRESHOLD = 2**25  # that glibc takes
 # Beside what autograd keeps, a pass holds gradients and work space of about the same size.
 PASS_FACTOR = 2
 # A moment's entry: its sum and its mean in float64, and once more in the image of the file.
@@ -44,6 +48,27 @@ def available_memory(device: torch.device) -> int | None:
         return int(fields["MemAvailable"].split()[0]) * 1024
     except (OSError, KeyError):
         return None
+
+
+@contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """glibc keeps what is freed for what is asked next; on leaving it gives back what is left.
+
+    It would give large pieces back at once, and each new one costs a fault for every page, which
+    is a fifth of a pass over large maps. Other C libraries are left alone.
+    """
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if libc is None or not hasattr(libc, "malloc_trim"):
+        yield
+        return
+    libc.mallopt(M_MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD)
+    libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    try:
+        yield
+    finally:
+        # As glibc sets it by itself after the first large piece was freed.
+        libc.mallopt(M_TRIM_THRESHOLD, 2 * LARGEST_MMAP_THRESHOLD)
+        libc.malloc_trim(0)
 
 
 class SavedBytes(torch.autograd.graph.saved_tensors_hooks):

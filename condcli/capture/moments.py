@@ -10,8 +10,8 @@ from condcli.capture.products import (
     PIECE_ROWS,
     WIDE,
     add_outer_of_wide,
+    make_symmetric,
     outer_of_narrow,
-    symmetric,
 )
 
 # The squares of such numbers, and of those that count beside them, are well inside float32.
@@ -98,20 +98,23 @@ class Moment:
         In the rows' own precision, where its numbers can be told in that.
         """
         if self._outer is None and self._piece is not None:
-            outer = symmetric(self._piece.unsqueeze(0))
+            outer = self._piece.unsqueeze(0)
+            make_symmetric(outer)
         else:
             outer = self.sums()[1]
-        outer = outer.cpu().div_(self.rows)
-        if MODERATE[0] ** 2 <= float(outer.max()) <= MODERATE[1] ** 2:
-            outer = outer.to(self._dtype)
-        return outer[0] if outer.shape[0] == 1 else outer
+        outer, largest = outer.cpu(), float(outer.max()) / self.rows
+        told = MODERATE[0] ** 2 <= largest <= MODERATE[1] ** 2
+        mean = torch.empty_like(outer, dtype=self._dtype if told else torch.float64)
+        torch.div(outer, self.rows, out=mean)
+        return mean[0] if mean.shape[0] == 1 else mean
 
     def sums(self) -> tuple[Tensor, Tensor]:
         """The sums over all rows of x, (G, d), and of x xᵀ, (G, d, d), float64."""
         self._end_piece(None)
         assert self._sum is not None
         assert self._outer is not None
-        return self._sum, symmetric(self._outer)
+        make_symmetric(self._outer)
+        return self._sum, self._outer
 
     def include(self, total: Tensor, outer: Tensor, *, rows: int, dtype: torch.dtype) -> None:
         """Take in the sums of rows of this dtype that were summed another way."""

@@ -39,7 +39,7 @@ class PatchMoment:
     @property
     def rows(self) -> int:
         """How many patches there were."""
-        return self.settled().rows
+        return self._copied.rows + (self._displaced.rows if self._displaced else 0)
 
     def leave_out(self, real: Tensor | None) -> None:
         """Of the patches that are taken in, those not ``real`` are zero and do not count."""
@@ -76,7 +76,8 @@ class PatchMoment:
 
     def is_finite(self) -> bool:
         """Whether no patch held NaN or infinity."""
-        return self.settled().is_finite()
+        displaced = self._displaced is None or self._displaced.is_finite()
+        return displaced and self._copied.is_finite()
 
     def mean(self) -> Tensor:
         """Mean over patches of x, (G·d,), features ordered as the weight's, (C/G, k, …, k)."""
@@ -113,6 +114,10 @@ class DisplacedMoment:
             moment = self._borders.setdefault(tuple(border.box for border in some), Moment())
             for rows in patch_rows(around, torch.cat([border.rows_of(x) for border in some], 1)):
                 moment.add(rows, power)
+
+    def is_finite(self) -> bool:
+        """Whether no place held NaN or infinity: each is in its own autocorrelation."""
+        return self._correlations is None or bool(self._correlations.sum().isfinite())
 
     def sums(self) -> tuple[Tensor, Tensor]:
         """Sums over the patches of x, (G, d), and of x xᵀ, (G, d, d)."""

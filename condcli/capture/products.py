@@ -43,6 +43,10 @@ def add_outer_of_wide(total: Tensor, rows: Tensor) -> None:
         total[start:stop, start:].addmm_(rows[:, start:stop].t(), rows[:, start:])
 
 
-def symmetric(total: Tensor) -> Tensor:
-    """The whole matrices, (…, d, d), from what is on and above their diagonals."""
-    return total.triu() + total.triu(1).mT
+def make_symmetric(total: Tensor) -> None:
+    """Mirror what is on and above the diagonals, (…, d, d), in place: these matrices are large."""
+    for start in range(0, total.shape[-1], WIDE_PANEL):
+        stop = start + WIDE_PANEL
+        total[..., start:stop, :start] = total[..., :start, start:stop].mT
+        block = total[..., start:stop, start:stop]
+        block.copy_(block.triu() + block.triu(1).mT)

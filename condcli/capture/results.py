@@ -29,16 +29,16 @@ def finished(
     complete = [layer for name, layer in capture.layers.items() if name not in missing]
     _require_finite(complete, capture.options.dtype)
     account = Account(capture.weights)
-    layers = {
-        layer.name: layer.stats(
+    layers = {}
+    while complete:  # each goes with its sums, which take as much memory as what comes of them
+        layer = capture.layers.pop(complete.pop(0).name)
+        layers[layer.name] = layer.stats(
             examples=examples,
             terms=terms,
             parameters=account.claim(layer.pieces),
             other_use=_other_use(capture, layer),
             mergeable=capture.options.shard != WHOLE,
         )
-        for layer in complete
-    }
     reasons = {name: why for name, (*_, why) in capture.left_out.items()} | missing
     return layers, _skipped(capture, account, reasons)
 

@@ -169,4 +169,4 @@ def _stored(array: schema.Array, dtype: str) -> schema.Array:
     size = np.abs(array).max(initial=0.0)
     low, high = _FLOAT32_RANGE
     narrow = dtype == "float32" and array.ndim > 1 and (size == 0 or low <= size <= high)
-    return array.astype("<f4" if narrow else "<f8")
+    return array.astype("<f4" if narrow else "<f8", copy=False)
