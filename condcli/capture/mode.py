@@ -11,6 +11,7 @@ from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
@@ -228,7 +229,8 @@ class Capture(TorchFunctionMode):
         layer, examples, shape = self.layers[name], self.examples, out.shape
         layer.pieces |= self._bias_pieces(call.bias, use)
         real = self._real_rows(name, call, out)
-        layer.see_input(call, real)
+        with self._own_precision():
+            layer.see_input(call, real)
         if out.requires_grad:
             # An in-place function after a view replaces the view's history, and a hook on the
             # view is lost with it (pytorch#181832); its base keeps both.
@@ -288,7 +290,12 @@ class Capture(TorchFunctionMode):
                 function, len(self.activations), axis, place=self.place
             )
         axis = self.activations[name].unit_axis
-        self.activations[name].add(out, self._real_tokens(out, axis, example_first=True))
+        with self._own_precision():
+            self.activations[name].add(out, self._real_tokens(out, axis, example_first=True))
+
+    def _own_precision(self) -> torch.autocast:
+        """Sums are not the network's: they are not in the precision that it runs in."""
+        return torch.autocast(self.options.device.type, enabled=False)
 
     def _see_made(self, module: nn.Module, out: Any) -> None:
         """A registered parametrization has computed a weight."""
