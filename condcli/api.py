@@ -166,8 +166,9 @@ def probe(
 
     with naming_file(subject):
         # Other processes have begun with this size: only one alone can take another.
-        alone = batch_size == "auto" and ranks.of == 1
-        return halving(measured, size) if alone else measured(size)
+        if batch_size != "auto" or ranks.of > 1 or as_they_come > 1:
+            return measured(size)
+        return halving(measured, size, least=2 if norm == "batch" else 1)
 
 
 def _batch_size(value: int | str) -> int | None:

@@ -40,6 +40,16 @@ class CannotFinishError(CondcliError):
     exit_code = 5
 
 
+class BatchTooLargeError(CannotFinishError):
+    """Memory ran out in a pass over one batch."""
+
+    def __init__(self, examples: int) -> None:
+        super().__init__(
+            f"memory ran out in a batch of {examples} examples",
+            "pass a smaller --batch-size, or only some --layers",
+        )
+
+
 class Told(Exception):
     """Another process of the same job has told what is wrong: this one leaves in silence."""
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 from condcli.capture.memory import has_room, needs
 from condcli.capture.options import Options
 from condcli.capture.rehearsal import Rehearsal
-from condcli.errors import is_out_of_memory
+from condcli.errors import BatchTooLargeError
 
 # More examples in a batch make no pass faster: a CPU's caches are full, a GPU's cores are busy.
 LARGEST = {"cuda": 512}
@@ -31,19 +31,19 @@ def fitting(rehearsal: Rehearsal, options: Options, *, examples: int, processes:
     return size
 
 
-def halving(measured: Callable[[int], Result], size: int) -> Result:
+def halving(measured: Callable[[int], Result], size: int, *, least: int = 1) -> Result:
     """What ``measured`` returns for a batch size; for half of it, and so on, where memory ran out.
 
-    Memory that is too short for a single example raises what torch or the system says of it.
+    Raises BatchTooLargeError when it runs out for the ``least`` size, too.
     """
     while True:
         try:
             return measured(size)
-        except (RuntimeError, OSError, MemoryError) as error:
-            if size == 1 or not is_out_of_memory(error):
+        except BatchTooLargeError:
+            if size <= least:
                 raise
         # Only here, outside, is all that the error's traceback held on to free again.
-        size = halved(size)
+        size = max(least, halved(size))
 
 
 def halved(size: int) -> int:

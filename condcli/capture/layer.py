@@ -65,7 +65,7 @@ class LayerCapture:
             self.inputs.add(call.x, real)
             return
         assert not isinstance(call.map, Lookup)
-        x, power = moderated(self._seen(call.x))
+        x, power = moderated(_widened(call.x.detach()))
         if isinstance(self.inputs, PatchMoment):
             assert isinstance(call.map, Convolution)
             self.inputs.add(call.map, x, power, real)
@@ -78,23 +78,18 @@ class LayerCapture:
     def see_grad(self, call: Call, grad: Tensor, real: Tensor | None, examples: int) -> None:
         """Take in δ of one call, (…, d_out) or (N, C_out, …)."""
         self.calls_with_grad += 1
-        grad = self._seen(grad)
+        grad = _widened(grad.detach())
         small, power = moderated(blank(grad, real, call.map.unit_axis))
         self.grads.add(call.map.output_rows(small), power)
         self.grads.leave_out(real)
         if not self._example_gradients.note:
             self._example_gradients.add(
                 call.map,
-                self._seen(call.x),
+                _widened(call.x.detach()),
                 call.map.output_rows(grad),
                 examples=examples,
                 only_call=self.calls == self._calls_before + 1,
             )
-
-    def _seen(self, tensor: Tensor) -> Tensor:
-        """As the layer itself works on it: autocast rounds what it is given."""
-        rounds = self._options.autocast != "none" and tensor.is_floating_point()
-        return tensor.detach().to(self._options.row_dtype).float() if rounds else tensor.detach()
 
     def weight_is_finite(self) -> bool:
         """Whether the weight holds no NaN or infinity."""
@@ -191,3 +186,8 @@ def _inputs_of(call: Call, view: str) -> Moment | PatchMoment | Frequencies:
         return Moment()
     places = prod(call.map.kernel)
     return PatchMoment((places, call.map.weight_matrix(call.weight).shape[2] // places))
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    """Numbers of the lower precision that autocast runs a layer in, as float32."""
+    return tensor.float() if tensor.dtype == torch.bfloat16 else tensor

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +23,7 @@ from condcli.capture.rehearsal import Rehearsal, autocast, network_errors, on_de
 from condcli.capture.results import finished
 from condcli.capture.totals import Totals, together
 from condcli.capture.undisturbed import attributes_kept, in_channels_last, undisturbed
-from condcli.errors import InputError
+from condcli.errors import BatchTooLargeError, InputError, is_out_of_memory
 from condcli.stats import ActivationStats, LayerStats, SkippedParameter
 
 
@@ -79,7 +80,9 @@ def measure(
                     x = on_device(x, device, dtype)
                     x = mapped(in_channels_last, x) if rehearsal.channels_last else x
                     real = None if real is None else real.to(device)
-                    totals.see_result(_one_pass(capture, model, x, y, real, place, loss, source))
+                    with _told_of_memory(examples_in(y)):
+                        result = _one_pass(capture, model, x, y, real, place, loss, source)
+                    totals.see_result(result)
                 totals.seconds += time.perf_counter() - start
                 progress(totals.examples)
         start = time.perf_counter()
@@ -108,6 +111,17 @@ def measure(
         totals=totals,
         peak_memory_bytes=peak,
     )
+
+
+@contextmanager
+def _told_of_memory(examples: int) -> Iterator[None]:
+    """Say by how large a batch memory ran out."""
+    try:
+        yield
+    except (RuntimeError, OSError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise BatchTooLargeError(examples) from error
+        raise
 
 
 def _one_pass(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -226,6 +227,8 @@ class Capture(TorchFunctionMode):
                 options=self.options,
                 example_first=name in self._trusted,
             )
+        if out.dtype == torch.bfloat16 and call.x.is_floating_point():
+            call = replace(call, x=call.x.bfloat16())  # as autocast rounds what it is given
         layer, examples, shape = self.layers[name], self.examples, out.shape
         layer.pieces |= self._bias_pieces(call.bias, use)
         real = self._real_rows(name, call, out)

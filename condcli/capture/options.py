@@ -46,11 +46,6 @@ class Options:
                 f"--autocast {self.autocast} goes with float32 only", "leave out --dtype float64"
             )
 
-    @property
-    def row_dtype(self) -> torch.dtype:
-        """Of what a linear map sees."""
-        return torch.bfloat16 if self.autocast == "bfloat16" else self.dtype
-
     def wants(self, layer: str) -> bool:
         """Whether the layer of this name is to be measured."""
         return _matches(layer, self.layers or ("*",)) and not _matches(layer, self.exclude)

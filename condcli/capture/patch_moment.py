@@ -25,6 +25,7 @@ from condcli.capture.products import WIDE
 # The cost of copying out a number of a patch, in multiplications of a matrix product, and the
 # part of a product with itself that symmetry leaves.
 COPY, HALF = 30, 0.65
+EXACT_TO = 16  # roundings of a sum, at most, by which the two ways to it differ
 FEWEST_CHANNELS = 16  # a product of fewer columns takes as long
 
 
@@ -134,7 +135,22 @@ class DisplacedMoment:
                 outer[inside + inside] -= border_outer.view(
                     groups, *extents, channels, *extents, channels
                 )
-        return total.flatten(1), outer.view(groups, prod(kernel) * channels, -1)
+        outer = outer.view(groups, prod(kernel) * channels, -1)
+        self._blank_the_dead(outer)
+        return total.flatten(1), outer
+
+    def _blank_the_dead(self, outer: Tensor) -> None:
+        """Make zero what is none but for rounding: of inputs that only the border has seen."""
+        assert self._correlations is not None
+        still = tuple(0 for _ in self._kernel)
+        squares = self._correlations[list(displacements(self._kernel)).index(still)]
+        sizes = squares.diagonal(dim1=1, dim2=2).sqrt().repeat(1, prod(self._kernel))  # (G, d)
+        rounding = EXACT_TO * torch.finfo(self.dtype).eps
+        for matrix, size in zip(outer, sizes, strict=True):
+            small = (matrix.diagonal() <= rounding * size**2).nonzero()[:, 0]
+            dead = small[(matrix[small].abs() <= rounding * size[small, None] * size).all(1)]
+            matrix[dead] = 0
+            matrix[:, dead] = 0
 
     def _everywhere(self) -> Tensor:
         """The outer sums over all places of the grid, (G, k·…·k, C/G, k·…·k, C/G)."""
@@ -167,9 +183,10 @@ def _side_by_side(window: Window, x: Tensor) -> Iterator[tuple[Window, list[Bord
 
 def displacement_pays(window: Window, x: Tensor) -> bool:
     """Whether autocorrelations and borders take less time than copying the patches out."""
-    if any(s > 1 for s in window.stride) or prod(window.kernel) == 1:
-        return False
     sizes = x.shape[2:]
+    small = any(n <= reach for n, reach in zip(sizes, window.reach, strict=True))
+    if small or any(s > 1 for s in window.stride) or prod(window.kernel) == 1:
+        return False  # in a small map the border is all that there is
     channels = x.shape[1] // window.groups
     shifts = sum(1 for _ in displacements(window.kernel)) * prod(sizes)
     displaced = shifts * max(channels, FEWEST_CHANNELS) ** 2 + sum(

@@ -138,13 +138,17 @@ def piece_of(view: Tensor, parameter: nn.Parameter) -> Piece:
     rows = parameter.shape[0] if parameter.dim() else 1
     width = parameter.numel() // rows if rows else 1
     start, rest = divmod(int(view.storage_offset()) - int(parameter.storage_offset()), width or 1)
-    if (
-        rest
-        or view.numel() % (width or 1)
-        or not (view.is_contiguous() and parameter.is_contiguous())
-    ):
+    if rest or view.numel() % (width or 1) or not _is_run_of_rows(view, parameter, width):
         return Piece(id(parameter), 0, rows)
     return Piece(id(parameter), start, min(rows, start + view.numel() // width))
+
+
+def _is_run_of_rows(view: Tensor, parameter: nn.Parameter, width: int) -> bool:
+    """Whether both lie row after row: contiguous, or the same way inside each row."""
+    if view.is_contiguous() and parameter.is_contiguous():
+        return True
+    alike = view.shape[1:] == parameter.shape[1:] and view.stride() == parameter.stride()
+    return alike and parameter.dim() > 0 and parameter.stride(0) == width
 
 
 def whole(parameter: nn.Parameter) -> Piece:
