@@ -72,7 +72,7 @@ def probe(
     import torch
 
     from condcli.capture import Options, measure, rehearse
-    from condcli.capture.batch_size import fitting, halving
+    from condcli.capture.batch_size import fitting, halving, least_size
     from condcli.capture.memory import needs, require_room
     from condcli.capture.ranks import ALONE, present
 
@@ -118,10 +118,12 @@ def probe(
         raise UsageError(
             "--batch-size auto may find another size for each shard", "pass all the same number"
         )
+    least = least_size(subject.module, norm=norm, examples=examples)
     if size is None:
-        size = min(
-            ranks.gathered(fitting(rehearsal, options, examples=examples, processes=ranks.here))
+        found_room = fitting(
+            rehearsal, options, examples=examples, least=least, processes=ranks.here
         )
+        size = min(ranks.gathered(found_room))
     as_they_come = examples_in(first[1])
     largest = as_they_come if as_they_come > 1 else min(size, examples)
     room = needs(rehearsal, options, batch_size=largest, examples=examples)
@@ -168,7 +170,7 @@ def probe(
         # Other processes have begun with this size: only one alone can take another.
         if batch_size != "auto" or ranks.of > 1 or as_they_come > 1:
             return measured(size)
-        return halving(measured, size, least=2 if norm == "batch" else 1)
+        return halving(measured, size, least=least)
 
 
 def _batch_size(value: int | str) -> int | None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
 from condcli.capture.memory import has_room, needs
 from condcli.capture.options import Options
 from condcli.capture.rehearsal import Rehearsal
@@ -17,17 +20,26 @@ USUAL = 128
 Result = TypeVar("Result")
 
 
-def fitting(rehearsal: Rehearsal, options: Options, *, examples: int, processes: int = 1) -> int:
-    """The largest useful batch of ``examples`` that fits into free memory by estimate; 1 at least.
+def least_size(model: nn.Module, *, norm: str, examples: int) -> int:
+    """The smallest size that leaves no batch of one example to batch statistics."""
+    if norm == "batch" and any(isinstance(module, _BatchNorm) for module in model.modules()):
+        return min(examples, 2 + examples % 2)
+    return 1
+
+
+def fitting(
+    rehearsal: Rehearsal, options: Options, *, examples: int, least: int = 1, processes: int = 1
+) -> int:
+    """The largest useful batch of ``examples`` that fits into free memory by estimate; or the least.
 
     So many ``processes`` share the machine's memory.
     """
     size = min(LARGEST.get(options.device.type, USUAL), max(1, examples))
-    while size > 1:
+    while size > least:
         required = needs(rehearsal, options, batch_size=size, examples=examples)
         if has_room(required, options.device, processes=processes):
             break
-        size = halved(size)
+        size = max(least, halved(size))
     return size
 
 

@@ -16,7 +16,7 @@ from condcli.capture.batch_size import USUAL, fitting, halving
 from condcli.capture.memory import needs
 from condcli.capture.rehearsal import Rehearsal
 from condcli.cli import run
-from condcli.errors import UsageError, is_out_of_memory
+from condcli.errors import BatchTooLargeError, InputError, UsageError
 
 from .parts import assert_records_same, assert_same
 
@@ -32,9 +32,10 @@ OUT_OF_MEMORY = [
 class Greedy(nn.Module):
     """Finds no memory for a batch of more than ``most``."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, error: Exception = OUT_OF_MEMORY[0]) -> None:
         super().__init__()
         torch.manual_seed(0)
+        self.error = error
         self.net = nn.Sequential(
             nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 5), nn.Linear(5, 3)
         )
@@ -45,7 +46,7 @@ class Greedy(nn.Module):
         self.sizes.append(len(x))
         hidden = self.net[:3](x)
         if len(x) > self.most:
-            raise RuntimeError(TORCH_SAYS)
+            raise self.error
         return self.net[3:](hidden)
 
 
@@ -109,54 +110,38 @@ def test_fewer_are_taken_where_memory_is_short(
     room = needed(rehearsal, options, fits)
     free(room)
     assert fitting(rehearsal, options, examples=1000) == size
+    assert fitting(rehearsal, options, examples=1000, least=3) == max(3, size)
     free(3 * room)
     assert fitting(rehearsal, options, examples=1000, processes=3) == size
 
 
-@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
-def test_half_is_taken_where_memory_ran_out(error: Exception) -> None:
-    tried = []
+@pytest.mark.parametrize(
+    ("least", "most", "tried"), [(1, 3, [29, 15, 8, 4, 2]), (3, 3, [29, 15, 8, 4, 3])]
+)
+def test_half_is_taken_where_memory_ran_out(least: int, most: int, tried: list[int]) -> None:
+    seen = []
 
     def measured(size: int) -> str:
-        tried.append(size)
-        if size > 3:
-            raise error
+        seen.append(size)
+        if size > most:
+            raise BatchTooLargeError(size)
         return "measured"
 
-    assert is_out_of_memory(error)
-    assert halving(measured, 29) == "measured"
-    assert tried == [29, 15, 8, 4, 2]
+    assert halving(measured, 29, least=least) == "measured"
+    assert seen == tried
 
 
-@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
-def test_a_single_example_that_is_too_large_is_an_error(error: Exception) -> None:
-    tried = []
-
-    def measured(size: int) -> None:
-        tried.append(size)
-        raise error
-
-    with pytest.raises(type(error)) as caught:
-        halving(measured, 5)
-    assert caught.value is error
-    assert tried == [5, 3, 2, 1]
-
-
-@pytest.mark.parametrize(
-    "error",
-    [RuntimeError("mat1 and mat2 shapes"), ValueError("out of memory"), OSError(28, "full")],
-)
-def test_other_errors_are_not_tried_again(error: Exception) -> None:
-    tried = []
+@pytest.mark.parametrize(("least", "tried"), [(1, [5, 3, 2, 1]), (2, [5, 3, 2])])
+def test_the_least_batch_that_is_too_large_is_an_error(least: int, tried: list[int]) -> None:
+    seen = []
 
     def measured(size: int) -> None:
-        tried.append(size)
-        raise error
+        seen.append(size)
+        raise BatchTooLargeError(size)
 
-    with pytest.raises(type(error)) as caught:
-        halving(measured, 8)
-    assert caught.value is error
-    assert tried == [8]
+    with pytest.raises(BatchTooLargeError, match=f"a batch of {least} examples"):
+        halving(measured, 5, least=least)
+    assert seen == tried
 
 
 def test_what_the_failed_try_held_is_free_before_the_next() -> None:
@@ -175,7 +160,7 @@ def test_what_the_failed_try_held_is_free_before_the_next() -> None:
         held = set(alive)
         tensors = Tracked(size)
         if size > 1:
-            raise MemoryError(tensors.size)
+            raise BatchTooLargeError(tensors.size)
         return held
 
     assert halving(measured, 4) == set()
@@ -209,11 +194,50 @@ def test_running_statistics_make_every_batch_size_the_same(
         assert_records_same(count, expected.activations[name], ())
 
 
-def test_memory_that_runs_out_at_one_example_passes_as_it_is(data: tuple[Tensor, Tensor]) -> None:
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
+def test_memory_runs_out_in_the_words_of_torch_python_or_the_system(
+    data: tuple[Tensor, Tensor], error: Exception
+) -> None:
+    found = condcli.probe(Greedy(3, error), data, batch_size="auto")
+    assert found.provenance.batch_size == 3
+    with pytest.raises(BatchTooLargeError, match="in a batch of 10 examples") as caught:
+        condcli.probe(Greedy(3, error), data, batch_size=10)
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("mat1 and mat2 shapes"), ValueError("out of memory"), OSError(28, "full")],
+)
+def test_other_errors_are_not_tried_again(data: tuple[Tensor, Tensor], error: Exception) -> None:
+    model = Greedy(3, error)
+    with pytest.raises(InputError):
+        condcli.probe(model, data, batch_size="auto")
+    assert [size for size in model.sizes if size > 3] == [29]
+
+
+@pytest.mark.parametrize(
+    ("norm", "examples", "least"), [("running", 29, 1), ("batch", 28, 2), ("batch", 29, 3)]
+)
+def test_batch_statistics_are_never_of_one_example(
+    data: tuple[Tensor, Tensor], norm: str, examples: int, least: int
+) -> None:
+    """Three at least where the number is odd: batches of two would leave one over."""
+    data = (data[0][:examples], data[1][:examples])
     model = Greedy(29)
     model.net[3].register_full_backward_hook(run_out)
-    with pytest.raises(RuntimeError, match="can't allocate memory"):
-        condcli.probe(model, data, batch_size="auto", norm="running")
+    with pytest.raises(BatchTooLargeError, match=f"in a batch of {least} examples"):
+        condcli.probe(model, data, batch_size="auto", norm=norm)
+
+
+def test_a_network_without_batch_normalisation_may_have_one_example_left_over(
+    data: tuple[Tensor, Tensor],
+) -> None:
+    with pytest.raises(BatchTooLargeError):
+        condcli.probe(Greedy(2), data, batch_size="auto")
+    model = Greedy(2)
+    model.net[1] = nn.Identity()
+    assert condcli.probe(model, data, batch_size="auto").provenance.batch_size == 2
 
 
 def run_out(*_: object) -> None:
