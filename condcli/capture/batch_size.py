@@ -30,7 +30,7 @@ def least_size(model: nn.Module, *, norm: str, examples: int) -> int:
 def fitting(
     rehearsal: Rehearsal, options: Options, *, examples: int, least: int = 1, processes: int = 1
 ) -> int:
-    """The largest useful batch of ``examples`` that fits into free memory by estimate; or the least.
+    """The largest useful batch that fits into free memory by estimate; ``least`` if none does.
 
     So many ``processes`` share the machine's memory.
     """
