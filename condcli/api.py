@@ -158,6 +158,7 @@ def probe(
                 measurement,
                 options,
                 loss_name=found.name,
+                ignore_label=ignore_label,
                 batch_size=max(probe_set.sizes(size)),
                 command=command,
             ),
@@ -207,6 +208,7 @@ def _provenance(
     options: Options,
     *,
     loss_name: str,
+    ignore_label: int,
     batch_size: int,
     command: str,
 ) -> Provenance:
@@ -215,7 +217,11 @@ def _provenance(
     import condcli
 
     totals, is_shard = measurement.totals, options.shard != WHOLE
+    globs = [*options.layers, *(f"not {glob}" for glob in options.exclude)]
     return Provenance(
+        ignore_label=ignore_label,
+        per_example=options.per_example,
+        selected=", ".join(globs) or None,
         condcli_version=condcli.__version__,
         torch_version=torch.__version__,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),

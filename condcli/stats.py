@@ -144,6 +144,9 @@ class Provenance:
     shard: str = ""  # I/N of a shard, else empty
     whole_examples: int | None = None  # of a shard: N of the whole
     label_counts: tuple[int, ...] | None = None  # of a shard with classes: labels of each
+    ignore_label: int | None = None  # the label of targets that have none
+    per_example: str | None = None  # auto, all or none
+    selected: str | None = None  # the globs of --layers and --exclude, where there are some
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

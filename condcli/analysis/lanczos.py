@@ -25,7 +25,9 @@ def largest_eigenvalues(matrix: FloatArray, count: int) -> FloatArray | None:
     limit = size // 4
     if size < _SMALL or 4 * count > limit:
         return None
-    matrix = np.ascontiguousarray(matrix, dtype=np.float64)
+    # Norms of tiny numbers vanish; a power of two rounds nothing.
+    scale = float(2.0 ** np.frexp(np.diagonal(matrix).max())[1])
+    matrix = np.ascontiguousarray(matrix, dtype=np.float64) / scale
     basis = np.empty((limit, size))  # its rows are orthonormal
     projected = np.zeros((limit, limit))
     block, _ = _orthonormal(np.random.default_rng(0).standard_normal((count, size)), 0.0)
@@ -42,12 +44,15 @@ def largest_eigenvalues(matrix: FloatArray, count: int) -> FloatArray | None:
         values, vectors = np.linalg.eigh(projected[:used, :used])
         largest = max(values[-1], 0.0)
         block, weights = _orthonormal(rest, 1e-14 * largest)
+        # What little is left of a residual may be rounding, and that lies inside the space.
+        block, _ = _orthonormal(block - (block @ basis[:used].T) @ basis[:used], 0.5)
         if used < count and len(block):
             continue
         found = np.append(values[::-1], np.zeros(count))[:count]
         residuals = np.linalg.norm(weights @ vectors[first:used, ::-1][:, :count], axis=0)
         allowed = _ACCURACY * np.abs(found[: len(residuals)]) + 1e-14 * largest
         if (residuals <= allowed).all():
+            found *= scale
             return found
     return None
 
