@@ -71,6 +71,9 @@ UNEQUAL = {
     "whole_examples": 101,
     "shard": "2/3",
     "accuracy": None,
+    "ignore_label": 7,
+    "per_example": "all",
+    "selected": "fc*, not head",
 }
 MAY_DIFFER = {
     "created",
