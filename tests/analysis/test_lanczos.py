@@ -58,3 +58,26 @@ def test_the_same_matrix_gives_the_same_digits() -> None:
     first, second = (largest_eigenvalues(matrix, 3) for _ in range(2))
     assert first is not None
     np.testing.assert_array_equal(first, second)
+
+
+def test_what_is_left_of_a_low_rank_matrix_is_not_taken_for_more_of_it() -> None:
+    draw = np.random.default_rng(7)
+    rotation, _ = np.linalg.qr(draw.standard_normal((256, 256)))
+    for _ in range(150):
+        rank, count = int(draw.integers(1, 40)), int(draw.integers(1, 9))
+        values = np.zeros(256)
+        values[:rank] = draw.choice([1.0, 1e-3, 1e-6], rank)
+        half = (rotation * values) @ rotation.T / 2
+        found = largest_eigenvalues(half + half.T, count)
+        if found is not None:
+            expected = np.sort(values)[::-1][:count]
+            assert np.abs(found - expected).max() <= 1e-10 * expected[0]
+
+
+@pytest.mark.parametrize("size", [1e-150, 1e-170, 1e-300])
+def test_numbers_whose_squares_vanish_are_no_smaller_for_it(size: float) -> None:
+    draw = np.random.default_rng(3)
+    row = draw.standard_normal(300)
+    found = largest_eigenvalues(size * np.outer(row, row), 1)
+    assert found is not None
+    assert found[0] == pytest.approx(size * (row @ row), rel=1e-10, abs=0)
