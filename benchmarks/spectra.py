@@ -58,10 +58,10 @@ def _whole(stats: ProbeStats) -> tuple[Seconds, Largest]:
 
 
 def _top(stats: ProbeStats) -> tuple[Seconds, Largest]:
-    from condcli.analysis.leading import leading
+    import condcli
 
     start = time.perf_counter()
-    rows = leading(stats, 1)
+    rows = condcli.leading_eigenvalues(stats, 1)
     seconds = time.perf_counter() - start
     return {"all": seconds}, {
         f"{row.layer} {side}": getattr(row, f"lambda_k_{side}")
