@@ -66,29 +66,18 @@ def measure(
         shared=rehearsal.shared,
         time_first=rehearsal.time_first,
     )
-    device, dtype = options.device, options.dtype
-    totals = Totals()
+    device = options.device
     with undisturbed(model, options, channels_last=rehearsal.channels_last):
         with freed_memory_kept():
-            for place, (x, y) in batches:
-                totals.see_data(x, y, place)
-                start = time.perf_counter()
-                # Random numbers in the network are the same however the batches are shared out.
-                torch.manual_seed(options.seed + place)
-                real = real_tokens(x)
-                with attributes_kept(model):
-                    x = on_device(x, device, dtype)
-                    x = mapped(in_channels_last, x) if rehearsal.channels_last else x
-                    real = None if real is None else real.to(device)
-                    with _told_of_memory(examples_in(y)):
-                        result = _one_pass(capture, model, x, y, real, place, loss, source)
-                    totals.see_result(result)
-                totals.seconds += time.perf_counter() - start
-                progress(totals.examples)
-        start = time.perf_counter()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        totals.seconds += time.perf_counter() - start
+            totals = _passes(
+                capture,
+                model,
+                batches,
+                loss=loss,
+                channels_last=rehearsal.channels_last,
+                source=source,
+                progress=progress,
+            )
         combine(capture, ranks)
         totals = together(ranks.gathered(totals.on_cpu()))
         if not totals.examples:
@@ -111,6 +100,40 @@ def measure(
         totals=totals,
         peak_memory_bytes=peak,
     )
+
+
+def _passes(
+    capture: Capture,
+    model: nn.Module,
+    batches: Iterable[PlacedBatch],
+    *,
+    loss: Loss,
+    channels_last: bool,
+    source: str,
+    progress: Callable[[int], None],
+) -> Totals:
+    """All batches forward and backward; what they add up to beside the layers."""
+    options, totals = capture.options, Totals()
+    for place, (x, y) in batches:
+        totals.see_data(x, y, place)
+        start = time.perf_counter()
+        # Random numbers in the network are the same however the batches are shared out.
+        torch.manual_seed(options.seed + place)
+        real = real_tokens(x)
+        with attributes_kept(model):
+            x = on_device(x, options.device, options.dtype)
+            x = mapped(in_channels_last, x) if channels_last else x
+            real = None if real is None else real.to(options.device)
+            with _told_of_memory(examples_in(y)):
+                result = _one_pass(capture, model, x, y, real, place, loss, source)
+            totals.see_result(result)
+        totals.seconds += time.perf_counter() - start
+        progress(totals.examples)
+    start = time.perf_counter()
+    if options.device.type == "cuda":
+        torch.cuda.synchronize(options.device)
+    totals.seconds += time.perf_counter() - start
+    return totals
 
 
 @contextmanager
