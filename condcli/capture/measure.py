@@ -118,7 +118,7 @@ def _passes(
         totals.see_data(x, y, place)
         start = time.perf_counter()
         # Random numbers in the network are the same however the batches are shared out.
-        torch.manual_seed(options.seed + place)
+        _seed(options.seed + place, options.device)
         real = real_tokens(x)
         with attributes_kept(model):
             x = on_device(x, options.device, options.dtype)
@@ -134,6 +134,13 @@ def _passes(
         torch.cuda.synchronize(options.device)
     totals.seconds += time.perf_counter() - start
     return totals
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    """As ``torch.manual_seed``, which keeps a stack trace for CUDA at every call without one."""
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        torch.manual_seed(seed)
 
 
 @contextmanager

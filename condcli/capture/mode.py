@@ -8,7 +8,7 @@ output sums Σ_∇h during the backward pass, which runs outside the mode.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -296,9 +296,12 @@ class Capture(TorchFunctionMode):
         with self._own_precision():
             self.activations[name].add(out, self._real_tokens(out, axis, example_first=True))
 
-    def _own_precision(self) -> torch.autocast:
+    def _own_precision(self) -> AbstractContextManager[None]:
         """Sums are not the network's: they are not in the precision that it runs in."""
-        return torch.autocast(self.options.device.type, enabled=False)
+        kind = self.options.device.type
+        if not torch.is_autocast_enabled(kind):
+            return nullcontext()
+        return torch.autocast(kind, enabled=False)
 
     def _see_made(self, module: nn.Module, out: Any) -> None:
         """A registered parametrization has computed a weight."""

@@ -103,8 +103,8 @@ class Moment:
         else:
             outer = self.sums()[1]
         outer, largest = outer.cpu(), float(outer.max()) / self.rows
-        told = MODERATE[0] ** 2 <= largest <= MODERATE[1] ** 2
-        mean = torch.empty_like(outer, dtype=self._dtype if told else torch.float64)
+        dtype = self._dtype if is_told(largest) else torch.float64
+        mean = torch.empty_like(outer, dtype=dtype)
         torch.div(outer, self.rows, out=mean)
         return mean[0] if mean.shape[0] == 1 else mean
 
@@ -195,9 +195,14 @@ def moderated(tensor: Tensor) -> tuple[Tensor, Tensor | None]:
     if tensor.device.type == "cpu":
         numbers = _in_memory_order(tensor).flatten()
         squares = float(torch.dot(numbers, numbers))  # infinite or zero where they leave the range
-        if MODERATE[0] ** 2 <= squares <= MODERATE[1] ** 2:
+        if is_told(squares):
             return tensor, None
     return scaled(tensor)
+
+
+def is_told(square: float) -> bool:
+    """Whether float32 holds numbers of this size, and those that count beside them."""
+    return MODERATE[0] ** 2 <= square <= MODERATE[1] ** 2
 
 
 def _largest(tensor: Tensor) -> Tensor:
@@ -208,6 +213,8 @@ def _largest(tensor: Tensor) -> Tensor:
 
 def _in_memory_order(tensor: Tensor) -> Tensor:
     """The axes by descending stride: what reads all numbers need not copy them."""
+    if tensor.is_contiguous():
+        return tensor
     return tensor.permute(sorted(range(tensor.dim()), key=tensor.stride, reverse=True))
 
 

@@ -18,7 +18,7 @@ from condcli.capture.displacement import (
     borders,
     displacements,
 )
-from condcli.capture.moments import Moment, plus, sum_dtype, sum_of_rows
+from condcli.capture.moments import Moment, is_told, plus, sum_dtype, sum_of_rows
 from condcli.capture.patches import Window, patch_rows
 from condcli.capture.products import WIDE
 
@@ -82,11 +82,16 @@ class PatchMoment:
 
     def mean(self) -> Tensor:
         """Mean over patches of x, (G·d,), features ordered as the weight's, (C/G, k, …, k)."""
+        if self._displaced is not None and not self._copied.rows:
+            total = self._displaced.total() / self.rows
+            return total.transpose(1, 2).flatten().cpu().double()
         mean: Tensor = self.settled().mean().unflatten(0, (-1, *self._shape))
         return mean.transpose(1, 2).flatten()
 
     def second(self) -> Tensor:
         """Mean over patches of x xᵀ, (d, d) or (G, d, d), features ordered as the weight's."""
+        if self._displaced is not None and not self._copied.rows:
+            return self._displaced.second()
         second = self.settled().second()
         matrix: Tensor = second.unflatten(-1, self._shape).unflatten(-3, self._shape)
         return matrix.transpose(-1, -2).transpose(-3, -4).flatten(-2).flatten(-3, -2)
@@ -121,51 +126,97 @@ class DisplacedMoment:
         return self._correlations is None or bool(self._correlations.sum().isfinite())
 
     def sums(self) -> tuple[Tensor, Tensor]:
-        """Sums over the patches of x, (G, d), and of x xᵀ, (G, d, d)."""
+        """Sums over the patches of x, (G, d), and of x xᵀ, (G, d, d), in float64."""
+        total = self.total()
+        groups, places, channels = total.shape
+        outer = total.new_empty(groups, places, channels, places, channels)
+        self._write(outer, rows=1)
+        return total.flatten(1), outer.flatten(3).flatten(1, 2)
+
+    def second(self) -> Tensor:
+        """The mean of x xᵀ, (d, d) or (G, d, d), as ``Moment`` has it, in the weight's order.
+
+        Nothing as large is made on the way: these matrices are the largest of all.
+        """
+        total, still = self.total(), self._still()
+        groups, places, channels = total.shape
+        told = is_told(float(still.max()) / self.rows)
+        dtype = self.dtype if told else total.dtype
+        second = total.new_empty(groups, channels, places, channels, places, dtype=dtype)
+        self._write(second.permute(0, 2, 1, 4, 3), rows=self.rows)
+        matrix = second.flatten(3).flatten(1, 2).cpu()
+        return matrix[0] if groups == 1 else matrix
+
+    def total(self) -> Tensor:
+        """The sum over the patches of x, (G, places of the kernel, C/G)."""
         assert self._sum is not None
-        kernel, (groups, channels) = self._kernel, self._sum.shape
-        total = self._sum.unsqueeze(1).repeat(1, prod(kernel), 1).view(groups, *kernel, channels)
-        outer = self._everywhere().view(groups, *kernel, channels, *kernel, channels)
+        groups, channels = self._sum.shape
+        total = self._sum.unsqueeze(1).repeat(1, prod(self._kernel), 1)
+        for members, border, _ in self._each_border():
+            total[:, members] -= border.view(groups, -1, channels)
+        return total
+
+    def _write(self, outer: Tensor, *, rows: int) -> None:
+        """Fill (G, places, C/G, places, C/G), of any strides, with the outer sums over ``rows``."""
+        channels = outer.shape[-1]
+        taken_off = [
+            (members, border.unflatten(2, (-1, channels)).unflatten(1, (-1, channels)))
+            for members, _, border in self._each_border()
+        ]
+        for place in range(outer.shape[1]):
+            row = self._everywhere(place)
+            for members, border in taken_off:
+                if place in members:
+                    row[:, :, members] -= border[:, members.index(place)]
+            outer[:, place] = row.div_(rows)
+        self._blank_the_dead(outer, rows=rows)
+
+    def _each_border(self) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+        """The places of the kernel in it, and its sums of x and of x xᵀ: (G, d) and (G, d, d)."""
         for boxes, moment in self._borders.items():
-            of_each = (sums.unflatten(0, (len(boxes), -1)) for sums in moment.sums())
-            for box, border_sum, border_outer in zip(boxes, *of_each, strict=True):
-                inside = (slice(None), *(slice(*ends) for ends in box))
-                extents = [stop - start for start, stop in box]
-                total[inside] -= border_sum.view(groups, *extents, channels)
-                outer[inside + inside] -= border_outer.view(
-                    groups, *extents, channels, *extents, channels
-                )
-        outer = outer.view(groups, prod(kernel) * channels, -1)
-        self._blank_the_dead(outer)
-        return total.flatten(1), outer
+            sums = (sums.chunk(len(boxes)) for sums in moment.sums())
+            for box, border_sum, border_outer in zip(boxes, *sums, strict=True):
+                yield _members(box, self._kernel), border_sum, border_outer
 
-    def _blank_the_dead(self, outer: Tensor) -> None:
-        """Make zero what is none but for rounding: of inputs that only the border has seen."""
+    def _everywhere(self, place: int) -> Tensor:
+        """Σ x[place] xᵀ over all places of the grid, (G, C/G, places of the kernel, C/G)."""
         assert self._correlations is not None
-        still = tuple(0 for _ in self._kernel)
-        squares = self._correlations[list(displacements(self._kernel)).index(still)]
-        sizes = squares.diagonal(dim1=1, dim2=2).sqrt().repeat(1, prod(self._kernel))  # (G, d)
-        rounding = EXACT_TO * torch.finfo(self.dtype).eps
-        for matrix, size in zip(outer, sizes, strict=True):
-            small = (matrix.diagonal() <= rounding * size**2).nonzero()[:, 0]
-            dead = small[(matrix[small].abs() <= rounding * size[small, None] * size).all(1)]
-            matrix[dead] = 0
-            matrix[:, dead] = 0
-
-    def _everywhere(self) -> Tensor:
-        """The outer sums over all places of the grid, (G, k·…·k, C/G, k·…·k, C/G)."""
-        assert self._correlations is not None
-        place = {displacement: i for i, displacement in enumerate(displacements(self._kernel))}
-        found = self._correlations
+        order = {displacement: i for i, displacement in enumerate(displacements(self._kernel))}
         corners = list(product(*(range(k) for k in self._kernel)))
-        size = found.shape[-1]
-        outer = found.new_empty(found.shape[1], len(corners), size, len(corners), size)
-        for i, a in enumerate(corners):
-            for j, b in enumerate(corners[i:], start=i):
-                block = found[place[tuple(y - x for x, y in zip(a, b, strict=True))]]
-                outer[:, i, :, j] = block
-                outer[:, j, :, i] = block.mT
-        return outer
+        found = []
+        for other in range(len(corners)):
+            first, second = (corners[i] for i in sorted((place, other)))
+            block = self._correlations[
+                order[tuple(b - a for a, b in zip(first, second, strict=True))]
+            ]
+            found.append(block if place <= other else block.mT)
+        return torch.stack(found, dim=2)
+
+    def _still(self) -> Tensor:
+        """Σ x² over all places of the grid, (G, C/G)."""
+        assert self._correlations is not None
+        nowhere = tuple(0 for _ in self._kernel)
+        squares = self._correlations[list(displacements(self._kernel)).index(nowhere)]
+        return squares.diagonal(dim1=1, dim2=2)
+
+    def _blank_the_dead(self, outer: Tensor, *, rows: int) -> None:
+        """Make zero what is none but for rounding: of inputs that only the border has seen."""
+        squares = (self._still() / rows).unsqueeze(1).expand(outer.shape[:3])
+        rounding = EXACT_TO * torch.finfo(self.dtype).eps
+        diagonals = outer.diagonal(dim1=1, dim2=3).diagonal(dim1=1, dim2=2)
+        for matrix, square, diagonal in zip(outer, squares, diagonals, strict=True):
+            size = square.sqrt()
+            place, channel = (diagonal <= rounding * square).nonzero(as_tuple=True)
+            bound = rounding * size[place, channel, None, None] * size
+            dead = (matrix[place, channel].abs() <= bound).flatten(1).all(1)
+            matrix[place[dead], channel[dead]] = 0
+            matrix[:, :, place[dead], channel[dead]] = 0
+
+
+def _members(box: Box, kernel: tuple[int, ...]) -> list[int]:
+    """The places of the kernel, by number, that are in a box."""
+    inside = torch.arange(prod(kernel)).view(kernel)[tuple(slice(*ends) for ends in box)]
+    return inside.flatten().tolist()
 
 
 def _side_by_side(window: Window, x: Tensor) -> Iterator[tuple[Window, list[Border]]]:

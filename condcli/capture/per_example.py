@@ -4,7 +4,8 @@ With g_n the gradient of example n's loss, that moment is GᵀG / N for G with r
 largest eigenvalue is that of the N × N Gram matrix G Gᵀ / N. Lanczos needs only products with it:
 
 - a layer with one row per example has g_n = δ_n x_nᵀ, so v ↦ G Gᵀ v is the row sums of
-  (X (Xᵀ diag(v) Δ)) ∘ Δ, and X and Δ are all that is kept: N (d_in + d_out) numbers;
+  (X (Xᵀ diag(v) Δ)) ∘ Δ, and X and Δ are all that is kept: N (d_in + d_out) numbers, not even
+  copied where they are the network's own;
 - an embedding has g_n = Σ_t δ_nt x_ntᵀ with one-hot x, so Gᵀ v is a sum into the rows of a table
   and (G Gᵀ v)_n a sum of products with rows of that table: the tokens and Δ are kept;
 - any other layer (a convolution, tokens) keeps G itself: N · d_in · d_out numbers.
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from condcli.capture.linear_maps import Lookup, RowMap
 from condcli.capture.moments import scaled
@@ -29,6 +31,7 @@ Product = Callable[[Tensor], Tensor]
 
 MANY_ROWS = "more than one row per example; --per-example all measures it"
 NO_EXAMPLE_AXIS = "its rows are not ordered by example"
+OVERWRITTEN = "the network changed its input or its gradient in place"
 
 
 class ExampleGradients:
@@ -61,7 +64,8 @@ class ExampleGradients:
         elif isinstance(self._kept, Gradients) and not isinstance(linear_map, Lookup):
             self._kept.add(_gradients(linear_map, x, grads, examples))
         elif one_row and isinstance(self._kept, GradientFactors):
-            self._kept.add(x.reshape(examples, -1), grads[0])
+            rows = x.detach().reshape(examples, -1)
+            self._kept.add(rows, grads[0], made=x.grad_fn is not None)
         else:
             self.give_up(MANY_ROWS)
 
@@ -83,12 +87,15 @@ class ExampleGradients:
         return together
 
     def moved(self, device: torch.device) -> ExampleGradients:
-        """The same on ``device``."""
+        """The same on ``device``, after the last pass."""
+        self._look_for_changes()
         twin = copy(self)
         if self._kept is not None:
             twin._kept = copy(self._kept)
             lists = {name: v for name, v in vars(self._kept).items() if isinstance(v, list)}
             vars(twin._kept).update({n: [t.to(device) for t in v] for n, v in lists.items()})
+        if isinstance(twin._kept, GradientFactors):
+            twin._kept.forget_versions()
         return twin
 
     def take(self, other: ExampleGradients) -> None:
@@ -105,7 +112,12 @@ class ExampleGradients:
 
     def lambda_max(self) -> float | None:
         """Largest eigenvalue of the second moment; None, with the reason in ``note``."""
+        self._look_for_changes()
         return None if self._kept is None else self._kept.lambda_max()
+
+    def _look_for_changes(self) -> None:
+        if isinstance(self._kept, GradientFactors) and self._kept.changed():
+            self.give_up(OVERWRITTEN)
 
 
 def _kept_for(
@@ -132,11 +144,25 @@ class GradientFactors:
     def __init__(self) -> None:
         self._inputs: list[Tensor] = []
         self._grads: list[Tensor] = []
+        self._versions: tuple[int, ...] = ()  # of all inputs and gradients as they were kept
 
-    def add(self, rows: Tensor, grads: Tensor) -> None:
-        """Keep one batch's rows (N, d_in) and gradients (N, d_out)."""
-        self._inputs.append(rows.detach().clone())
-        self._grads.append(grads.detach().clone())
+    def add(self, rows: Tensor, grads: Tensor, *, made: bool) -> None:
+        """Keep one batch's rows (N, d_in), ``made`` in this pass or not, and gradients (N, d_out).
+
+        Only what came from elsewhere, or shares its memory, is copied.
+        """
+        self._inputs.append(_alone(rows) if made else rows.detach().clone())
+        self._grads.append(_alone(grads))
+        self._versions += (self._inputs[-1]._version, self._grads[-1]._version)
+
+    def changed(self) -> bool:
+        """Whether anything that was kept here has been overwritten since."""
+        kept = (t for pair in zip(self._inputs, self._grads, strict=True) for t in pair)
+        return any(t._version != version for t, version in zip(kept, self._versions, strict=False))
+
+    def forget_versions(self) -> None:
+        """Expect no more changes: the tensors are others, or the network runs no more."""
+        self._versions = ()
 
     def take(self, other: GradientFactors) -> None:
         """Add other examples."""
@@ -147,8 +173,26 @@ class GradientFactors:
         """The largest eigenvalue over all batches."""
         x, x_power = scaled(torch.cat(self._inputs))
         delta, delta_power = scaled(torch.cat(self._grads))
-        value = _largest(len(x), x, lambda v: ((x @ (x.T @ (v[:, None] * delta))) * delta).sum(1))
+        start = (x @ _leading(x)) * (delta @ _leading(delta))
+        value = _largest(
+            len(x), x, lambda v: ((x @ (x.T @ (v[:, None] * delta))) * delta).sum(1), start
+        )
         return value * float(x_power * delta_power) ** 2
+
+
+def _alone(tensor: Tensor) -> Tensor:
+    """The tensor, if nothing else is in its memory, else a copy."""
+    alone = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.itemsize
+    return tensor.detach() if alone else tensor.detach().clone()
+
+
+def _leading(rows: Tensor) -> Tensor:
+    """About the leading right singular vector of (N, d), (d,), from a few of the rows."""
+    rows = rows[:512]
+    vector = rows[int(rows.norm(dim=1).argmax())]
+    for _ in range(4):
+        vector = normalize(rows.T @ (rows @ vector), dim=0)
+    return vector
 
 
 class LookupGradients:
@@ -231,8 +275,8 @@ class Gradients:
         return _largest(sum(map(len, batches)), batches[0], product) * power**2
 
 
-def _largest(examples: int, like: Tensor, product: Product) -> float:
-    """Largest eigenvalue of ``product`` / N by Lanczos, from a fixed start: the same every time."""
+def _largest(examples: int, like: Tensor, product: Product, start: Tensor | None = None) -> float:
+    """Largest eigenvalue of ``product`` / N by Lanczos, near ``start`` at first: repeatable."""
 
     def apply(v: FloatArray) -> FloatArray:
         vector = torch.from_numpy(np.ascontiguousarray(v)).reshape(-1).to(like)
@@ -241,13 +285,19 @@ def _largest(examples: int, like: Tensor, product: Product) -> float:
 
     if examples == 1:
         return float(apply(np.ones(1))[0])
-    start = np.random.Generator(np.random.PCG64(0)).standard_normal(examples)
-    if not apply(start).any():
+    anywhere = np.random.Generator(np.random.PCG64(0)).standard_normal(examples)
+    near = None if start is None else start.cpu().double().numpy()
+    near = near if near is not None and near.any() else apply(anywhere)
+    if not near.any():
         return 0.0
-    operator = LinearOperator((examples, examples), matvec=apply, dtype=np.float64)
+    # The random part reaches what no step from the rest can: examples that share nothing with it.
+    v0 = near / np.linalg.norm(near) + 0.1 * anywhere / np.linalg.norm(anywhere)
     # The value is closer than this by far: its error goes with the square of the vector's. Few
     # vectors at a time suffice, and each product is as dear as a backward pass of the layer.
-    tolerance = 1e-12 if like.dtype == torch.float64 else 1e-5
-    vectors = min(examples, 8)
-    values = eigsh(operator, k=1, v0=start, tol=tolerance, ncv=vectors, return_eigenvectors=False)
+    precise = like.dtype == torch.float64
+    tolerance, vectors = (1e-12, 8) if precise else (1e-4, 4)
+    operator = LinearOperator((examples, examples), matvec=apply, dtype=np.float64)
+    values = eigsh(
+        operator, k=1, v0=v0, tol=tolerance, ncv=min(examples, vectors), return_eigenvectors=False
+    )
     return float(values[0])
