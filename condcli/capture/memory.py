@@ -57,8 +57,8 @@ def freed_memory_kept() -> Iterator[None]:
     It would give large pieces back at once, and each new one costs a fault for every page, which
     is a fifth of a pass over large maps. Other C libraries are left alone.
     """
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if libc is None or not hasattr(libc, "malloc_trim"):
+    libc = _glibc()
+    if libc is None:
         yield
         return
     libc.mallopt(M_MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD)
@@ -69,6 +69,17 @@ def freed_memory_kept() -> Iterator[None]:
         # As glibc sets it by itself after the first large piece was freed.
         libc.mallopt(M_TRIM_THRESHOLD, 2 * LARGEST_MMAP_THRESHOLD)
         libc.malloc_trim(0)
+
+
+def give_back_freed() -> None:
+    """Have glibc return what is freed, from between what is not, too."""
+    if (libc := _glibc()) is not None:
+        libc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    return libc if hasattr(libc, "malloc_trim") else None
 
 
 class SavedBytes(torch.autograd.graph.saved_tensors_hooks):

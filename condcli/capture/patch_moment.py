@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import product
 from math import prod
@@ -152,7 +152,7 @@ class DisplacedMoment:
         assert self._sum is not None
         groups, channels = self._sum.shape
         total = self._sum.unsqueeze(1).repeat(1, prod(self._kernel), 1)
-        for members, border, _ in self._each_border():
+        for members, border in self._each_border(lambda moment: moment.running_sums()[0]):
             total[:, members] -= border.view(groups, -1, channels)
         return total
 
@@ -161,7 +161,7 @@ class DisplacedMoment:
         channels = outer.shape[-1]
         taken_off = [
             (members, border.unflatten(2, (-1, channels)).unflatten(1, (-1, channels)))
-            for members, _, border in self._each_border()
+            for members, border in self._each_border(lambda moment: moment.sums()[1])
         ]
         for place in range(outer.shape[1]):
             row = self._everywhere(place)
@@ -171,12 +171,11 @@ class DisplacedMoment:
             outer[:, place] = row.div_(rows)
         self._blank_the_dead(outer, rows=rows)
 
-    def _each_border(self) -> Iterator[tuple[list[int], Tensor, Tensor]]:
-        """The places of the kernel in it, and its sums of x and of x xᵀ: (G, d) and (G, d, d)."""
+    def _each_border(self, sums: Callable[[Moment], Tensor]) -> Iterator[tuple[list[int], Tensor]]:
+        """The places of the kernel that are in it, and its ``sums``, (G, …)."""
         for boxes, moment in self._borders.items():
-            sums = (sums.chunk(len(boxes)) for sums in moment.sums())
-            for box, border_sum, border_outer in zip(boxes, *sums, strict=True):
-                yield _members(box, self._kernel), border_sum, border_outer
+            for box, border in zip(boxes, sums(moment).chunk(len(boxes)), strict=True):
+                yield _members(box, self._kernel), border
 
     def _everywhere(self, place: int) -> Tensor:
         """Σ x[place] xᵀ over all places of the grid, (G, C/G, places of the kernel, C/G)."""

@@ -10,6 +10,7 @@ from torch import nn
 
 from condcli.batch import WHOLE
 from condcli.capture.layer import LayerCapture
+from condcli.capture.memory import give_back_freed
 from condcli.capture.mode import Capture
 from condcli.capture.weights import Block, Piece, WeightIndex, whole
 from condcli.errors import InputError
@@ -39,6 +40,8 @@ def finished(
             other_use=_other_use(capture, layer),
             mergeable=capture.options.shard != WHOLE,
         )
+        del layer
+        give_back_freed()
     reasons = {name: why for name, (*_, why) in capture.left_out.items()} | missing
     return layers, _skipped(capture, account, reasons)
 
