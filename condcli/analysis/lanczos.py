@@ -27,7 +27,7 @@ def largest_eigenvalues(matrix: FloatArray, count: int) -> FloatArray | None:
         return None
     # Norms of tiny numbers vanish; a power of two rounds nothing.
     scale = float(2.0 ** np.frexp(np.diagonal(matrix).max())[1])
-    matrix = np.ascontiguousarray(matrix, dtype=np.float64) / scale
+    matrix = np.divide(matrix, scale, dtype=np.float64)
     basis = np.empty((limit, size))  # its rows are orthonormal
     projected = np.zeros((limit, limit))
     block, _ = _orthonormal(np.random.default_rng(0).standard_normal((count, size)), 0.0)

@@ -35,18 +35,19 @@ def look_over(matrices: FloatArray, *, eps: float, name: str) -> Overview:
     total, size = np.zeros(len(matrices)), np.zeros(len(matrices))
     largest = asymmetry = 0.0
     for groups, rows, columns in _upper_tiles(matrices.shape):
-        tile = matrices[groups, rows, columns].astype(np.float64)
-        mirror = matrices[groups, columns, rows].astype(np.float64).swapaxes(1, 2)
+        tile = np.ascontiguousarray(matrices[groups, rows, columns])
+        mirror = matrices[groups, columns, rows].swapaxes(1, 2)
         magnitudes = np.abs(tile)
         with np.errstate(invalid="ignore"):  # infinity - infinity
-            difference = np.abs(tile - mirror).max(initial=0.0)
-        largest = max(largest, magnitudes.max(initial=0.0))
-        if not (np.isfinite(difference) and np.isfinite(magnitudes.sum())):
+            difference = float(np.abs(tile - mirror).max(initial=0.0))
+        sizes = magnitudes.sum(axis=(1, 2), dtype=np.float64)
+        largest = max(largest, float(magnitudes.max(initial=0.0)))
+        if not (np.isfinite(difference) and np.isfinite(sizes).all()):
             raise InputError(f"{name} holds NaN or infinity", DAMAGED)
-        asymmetry = max(asymmetry, float(difference))
+        asymmetry = max(asymmetry, difference)
         times = 1 if rows == columns else 2
-        total[groups] += times * tile.sum(axis=(1, 2))
-        size[groups] += times * magnitudes.sum(axis=(1, 2))
+        total[groups] += times * tile.sum(axis=(1, 2), dtype=np.float64)
+        size[groups] += times * sizes
     if asymmetry > matrices.shape[1] * eps * largest:
         raise InputError(f"{name} is not symmetric (by up to {asymmetry:.3g})", DAMAGED)
     alive = np.count_nonzero(np.diagonal(matrices, axis1=1, axis2=2), axis=1)

@@ -65,13 +65,13 @@ class LayerCapture:
             self.inputs.add(call.x, real)
             return
         assert not isinstance(call.map, Lookup)
-        x, power = moderated(_widened(call.x.detach()))
+        x = _widened(call.x.detach())
         if isinstance(self.inputs, PatchMoment):
             assert isinstance(call.map, Convolution)
-            self.inputs.add(call.map, x, power, real)
+            self.inputs.add(call.map, *moderated(x), real)
         else:
             for rows in call.map.input_rows(x, self._options.conv, real):
-                self.inputs.add(rows, power)
+                self.inputs.take(rows)
         self.inputs.leave_out(real)
 
     @torch.no_grad()
@@ -79,8 +79,7 @@ class LayerCapture:
         """Take in δ of one call, (…, d_out) or (N, C_out, …)."""
         self.calls_with_grad += 1
         grad = _widened(grad.detach())
-        small, power = moderated(blank(grad, real, call.map.unit_axis))
-        self.grads.add(call.map.output_rows(small), power)
+        self.grads.take(call.map.output_rows(blank(grad, real, call.map.unit_axis)))
         self.grads.leave_out(real)
         if not self._example_gradients.note:
             self._example_gradients.add(

@@ -45,17 +45,29 @@ class Moment:
             self._left_out = self._left_out + (~real).sum()
 
     @torch.no_grad()
+    def take(self, rows: Tensor) -> None:
+        """Take in rows of shape (G, n, d) and of any size; that of narrow ones tells the trace."""
+        if _is_narrow(rows) and rows.device.type == "cpu":
+            outer = outer_of_narrow(rows, sum_dtype(rows))
+            if is_told(float(outer.diagonal(dim1=1, dim2=2).sum())):
+                return self._include_rows(rows, outer, None)
+        self.add(*moderated(rows))
+
+    @torch.no_grad()
     def add(self, rows: Tensor, power: Tensor | None) -> None:
         """Take in rows of shape (G, n, d), over ``power`` as ``scaled`` returns them."""
-        self._seen += rows.shape[1]
-        self._dtype, dtype = rows.dtype, sum_dtype(rows)
-        self._sum = plus(self._sum, sum_of_rows(rows, dtype), power)
-        if rows.shape[0] > 1 or rows.shape[2] < WIDE:
-            outer = outer_of_narrow(rows, dtype)
-            self._outer = plus(self._outer, outer, None if power is None else power**2)
-            return
+        if _is_narrow(rows):
+            return self._include_rows(rows, outer_of_narrow(rows, sum_dtype(rows)), power)
+        self._include_rows(rows, None, power)
         for piece in rows[0].split(PIECE_ROWS):
             self._add_wide(piece, power)
+
+    def _include_rows(self, rows: Tensor, outer: Tensor | None, power: Tensor | None) -> None:
+        self._seen += rows.shape[1]
+        self._dtype = rows.dtype
+        self._sum = plus(self._sum, sum_of_rows(rows, sum_dtype(rows)), power)
+        if outer is not None:
+            self._outer = plus(self._outer, outer, None if power is None else power**2)
 
     def _add_wide(self, rows: Tensor, power: Tensor | None) -> None:
         if self._piece is None or self._piece_rows + len(rows) > PIECE_ROWS or power is not None:
@@ -122,6 +134,10 @@ class Moment:
         self._dtype = dtype
         self._sum = plus(self._sum, total, None)
         self._outer = plus(self._outer, outer, None)
+
+
+def _is_narrow(rows: Tensor) -> bool:
+    return rows.shape[0] > 1 or rows.shape[2] < WIDE
 
 
 def plus(total: Tensor | None, term: Tensor, scale: Tensor | None) -> Tensor:
