@@ -87,7 +87,7 @@ def _plot(series: Mapping[str, Seconds]) -> None:
 
 def _parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--shrink", type=int, default=1, help="by how much fewer examples")
     parser.add_argument("--write", type=Path, metavar="docs/performance.md")

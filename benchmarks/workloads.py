@@ -174,16 +174,20 @@ GPU_WORKLOADS: dict[str, Workload] = {
     for conv in ("channels", "patches")
 }
 
-# Network, what grows, and to which sizes; all else is as in the network's own workload.
+# Network, what grows, and to which sizes; all else is as in the network's own workload, but for
+# fewer examples.
 SIZES: dict[tuple[str, str], tuple[int, ...]] = {
-    ("mlp", "examples"): (2048, 4096, 8192, 16384),
-    ("mlp", "width"): (128, 256, 512, 1024),
-    ("mlp", "depth"): (10, 20, 40, 80),
-    ("resnet", "examples"): (128, 256, 512, 1024),
-    ("resnet", "width"): (8, 16, 32, 64),
-    ("resnet", "depth"): (8, 20, 44, 92),
+    ("mlp", "examples"): (1024, 2048, 4096),
+    ("mlp", "width"): (128, 256, 512),
+    ("mlp", "depth"): (10, 20, 40),
+    ("resnet", "examples"): (64, 128, 256),
+    ("resnet", "width"): (8, 16, 32),
+    ("resnet", "depth"): (8, 20, 44),
 }
-_SCALED: dict[str, Callable[..., Workload]] = {"mlp": mlp_workload, "resnet": resnet_workload}
+_SCALED: dict[str, Callable[..., Workload]] = {
+    "mlp": partial(mlp_workload, examples=2048),
+    "resnet": partial(resnet_workload, examples=128),
+}
 SCALED_WORKLOADS: dict[str, Workload] = {
     f"{network}-{axis}-{size}": _SCALED[network](**{axis: size})
     for (network, axis), sizes in SIZES.items()
