@@ -139,7 +139,8 @@ def _write_scaffold(
     specs = describe(file, trust=trust, weights=weights).specs
     with naming(file):
         made = scaffold(specs, model=str(file), file=str(target))
-    statsfile.put(made.text.encode(), target)
+    with statsfile.replacing(target, force=force) as written:
+        written.write(made.text.encode())
     emit("".join(f"{line}\n" for line in _told(made, target)))
 
 

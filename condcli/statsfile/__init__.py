@@ -5,7 +5,8 @@ docs/stats-file.md documents the schema. Nothing here needs torch.
 
 from condcli.statsfile.derived import check_keepable, keep_spectra, kept_spectra
 from condcli.statsfile.reading import Records, is_hdf5, read
-from condcli.statsfile.writing import check_output, put, write
+from condcli.statsfile.replacing import replacing
+from condcli.statsfile.writing import check_output, write
 
 __all__ = [
     "Records",
@@ -14,7 +15,7 @@ __all__ = [
     "is_hdf5",
     "keep_spectra",
     "kept_spectra",
-    "put",
     "read",
+    "replacing",
     "write",
 ]

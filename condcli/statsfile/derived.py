@@ -20,7 +20,8 @@ from condcli.stats import LayerSpectra, ProbeStats
 from condcli.statsfile.hdf5 import attributes, child_group, h5py
 from condcli.statsfile.names import encode
 from condcli.statsfile.reading import Records, digest_of, read_record
-from condcli.statsfile.writing import put, write_record
+from condcli.statsfile.replacing import replacing
+from condcli.statsfile.writing import write_record
 
 _GROUP = "derived"
 _DAMAGE = (OSError, LookupError, RuntimeError, TypeError, ValueError, AttributeError)
@@ -66,19 +67,19 @@ def keep_spectra(stats: ProbeStats, spectra: Iterable[LayerSpectra]) -> None:
     old = {name: kept_spectra(stats, name) for name in stats.layers if name not in new}
     every = [*new.values(), *filter(None, old.values())]
     path, place = stats.layers.path, stats.layers.path.resolve()
-    try:
+    with replacing(
+        place,
+        force=True,
+        mode=stat.S_IMODE(place.stat().st_mode),
+        remedy="free some space, or run without --cache",
+    ) as file:
         before = place.stat()
         image = _image(place.read_bytes(), stats.layers.file, every)
         if image is None or _version(place.stat()) != _version(before):
             raise CannotFinishError(
                 f"{path}: was replaced while its eigenvalues were computed", "run it again"
             )
-        put(image.getbuffer(), place, mode=stat.S_IMODE(before.st_mode))
-    except OSError as error:
-        raise CannotFinishError(
-            f"{path}: the eigenvalues cannot be kept ({error.strerror or error})",
-            "free some space, or run without --cache",
-        ) from error
+        file.write(image.getbuffer())
 
 
 def _image(content: bytes, read: Any, spectra: Iterable[LayerSpectra]) -> BytesIO | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
+import stat
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +17,7 @@ from condcli.statsfile import schema
 from condcli.statsfile.hdf5 import h5py, text
 from condcli.statsfile.names import encode
 from condcli.statsfile.reading import is_hdf5
+from condcli.statsfile.replacing import check_writable, replacing
 
 # A float32 moment outside these magnitudes would lose digits, or vanish, in float32.
 _FLOAT32_RANGE = (2.0**-80, 2.0**120)
@@ -33,13 +32,8 @@ def write(stats: ProbeStats, path: str | Path, *, force: bool = False) -> None:
     path = Path(path)
     check_output(path, force=force)
     image = _image(stats)
-    try:
-        put(image.getbuffer(), path)
-    except OSError as error:
-        raise CannotFinishError(
-            f"{path}: cannot be written ({error.strerror or error})",
-            "free some space or name another file",
-        ) from error
+    with replacing(path, force=force) as file:
+        file.write(image.getbuffer())
 
 
 def check_output(path: Path, *, force: bool = False, inputs: Sequence[Path] = ()) -> None:
@@ -50,62 +44,49 @@ def check_output(path: Path, *, force: bool = False, inputs: Sequence[Path] = ()
     folder = path.parent
     if not folder.is_dir():
         raise CannotFinishError(f"{path}: there is no folder {folder}", "create it first")
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        found = None
+    except OSError as error:
+        raise CannotFinishError(
+            f"{path}: cannot be written ({error.strerror or error})", "name another file"
+        ) from error
+    if found is not None:
+        _check_replaceable(path, found.st_mode, force=force, inputs=inputs)
+    try:
+        check_writable(folder)
+    except OSError as error:
+        raise CannotFinishError(
+            f"{path}: the folder {folder.absolute()} is not writable ({error.strerror or error})",
+            "name another folder",
+        ) from error
+
+
+def _check_replaceable(path: Path, mode: int, *, force: bool, inputs: Sequence[Path]) -> None:
+    """Raise `CannotFinishError` for what stands at `path` already and is to stay."""
     if path.is_dir():
         raise CannotFinishError(f"{path}: is a folder", "name a file in it")
-    if path.exists() and any(_is_in(path, item) for item in inputs):
+    if any(_is_in(path, item) for item in inputs):
         raise CannotFinishError(f"{path}: is also an input", "name another file")
     # A rename would replace the link and leave its target; nobody can want that of both.
-    if path.is_symlink():
+    if stat.S_ISLNK(mode):
         raise CannotFinishError(f"{path}: is a symbolic link", "name the file itself")
-    if path.exists() and not path.is_file():
+    if not stat.S_ISREG(mode):
         raise CannotFinishError(f"{path}: is not a regular file", "name another file")
-    if path.exists() and not force:
+    if not force:
         raise CannotFinishError(
             f"{path}: already exists", "pass --force to replace it, or name another file"
-        )
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise CannotFinishError(
-            f"{path}: the folder {folder.absolute()} is not writable", "name another folder"
         )
 
 
 def _is_in(path: Path, place: Path) -> bool:
     """Whether `path` is the file at `place`, or one in the folder there that is no statistics."""
+    if not path.is_file():
+        return False
     if place.is_dir():
         return place.resolve() in path.resolve().parents and not is_hdf5(path)
     return place.exists() and path.samefile(place)
-
-
-def put(content: bytes | memoryview, path: Path, *, mode: int | None = None) -> None:
-    """Write beside the target, then rename: a reader sees the old file or the new one.
-
-    The file gets the usual permissions, or those of `mode`.
-    """
-    temporary = path.parent / f".condcli-{secrets.token_hex(6)}.tmp"
-    try:
-        with open(temporary, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if mode is not None:
-            os.chmod(temporary, mode)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power loss, where folders can be synced."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _image(stats: ProbeStats) -> BytesIO:
