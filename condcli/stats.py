@@ -79,6 +79,7 @@ class LayerSpectra:
     grad_eigenvalues: FloatArray  # (G, d_out/G), descending in each group
     grad_floor: FloatArray  # (G,)
     grad_ceiling: IntArray  # (G,)
+    note: str | None = None  # how they were found, where the usual solver failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -8,12 +8,12 @@ from functools import partial
 import numpy as np
 
 from condcli.analysis.eigenvalues import Spectrum, leading_spectrum_of, spectrum_of
-from condcli.analysis.low_rank import Solve
 from condcli.analysis.selection import selected_names
+from condcli.analysis.solvers import EigenSolver, Solve
 from condcli.stats import FloatArray, LayerSpectra, LayerStats, ProbeStats
 from condcli.statsfile import Records, kept_spectra
 
-Find = Callable[..., Spectrum]  # of a moment, given its rows, precision and name
+Find = Callable[..., Spectrum]  # of a moment, given its rows, precision, name and solver
 
 _SMALL = 2**24  # bytes of a file whose layers are solved sooner than threads start
 _MEMORY = 2**31  # bytes that layers solved side by side may take
@@ -35,7 +35,7 @@ def layer_spectra(
     glob that matches nothing and `InputError` naming a layer whose matrix is no second moment.
     """
     find: Find = spectrum_of if top is None else partial(leading_spectrum_of, count=top)
-    of_layer = partial(_of_layer, stats=stats, find=partial(find, solve=solve))
+    of_layer = partial(_of_layer, stats=stats, find=find, solve=solve)
     names = selected_names(stats, layers)
     return list(_in_threads(of_layer, names, min(workers, _room(stats, names))))
 
@@ -66,15 +66,22 @@ def _in_threads(
         pool.shutdown(cancel_futures=True)
 
 
-def _of_layer(name: str, *, stats: ProbeStats, find: Find) -> LayerSpectra:
+def _of_layer(name: str, *, stats: ProbeStats, find: Find, solve: Solve) -> LayerSpectra:
     kept = kept_spectra(stats, name)
-    return _computed(stats.layers[name], stats.provenance.dtype, find) if kept is None else kept
+    if kept is not None:
+        return kept
+    return _computed(stats.layers[name], stats.provenance.dtype, find, solve)
 
 
-def _computed(layer: LayerStats, dtype: str, find: Find) -> LayerSpectra:
+def _computed(layer: LayerStats, dtype: str, find: Find, solve: Solve) -> LayerSpectra:
+    notes: list[str] = []
+
     def found(moment: FloatArray, rows: int, what: str) -> Spectrum:
         name = f"layer {layer.name!r}: its {what} moment"
-        return find(moment, rows=rows, eps=float(np.finfo(dtype).eps), name=name)
+        solver = EigenSolver(solve, name)
+        spectrum = find(moment, rows=rows, eps=float(np.finfo(dtype).eps), name=name, solve=solver)
+        notes.extend([f"{what}: {solver.note}"] if solver.note else [])
+        return spectrum
 
     x = found(layer.input_moment, layer.input_rows, "input")
     grad = found(layer.grad_moment, layer.rows, "gradient")
@@ -92,4 +99,5 @@ def _computed(layer: LayerStats, dtype: str, find: Find) -> LayerSpectra:
         grad_eigenvalues=grad.values,
         grad_floor=grad.floor[:, 0],
         grad_ceiling=grad.ceiling[:, 0],
+        note="; ".join(notes) or None,
     )

@@ -9,7 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from condcli.analysis.lanczos import largest_eigenvalues
-from condcli.analysis.low_rank import Solve, low_rank_eigenvalues
+from condcli.analysis.low_rank import low_rank_eigenvalues
+from condcli.analysis.solvers import Solve
 from condcli.analysis.soundness import DAMAGED, Overview, look_over
 from condcli.errors import InputError
 from condcli.stats import FloatArray, IntArray

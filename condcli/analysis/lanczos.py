@@ -19,12 +19,21 @@ def largest_eigenvalues(matrix: FloatArray, count: int) -> FloatArray | None:
     """The `count` largest eigenvalues of a positive semidefinite (d, d), descending.
 
     Each is within 1e-10 of an eigenvalue, relatively. None where the whole spectrum is the
-    quicker way: small matrices, many eigenvalues, and tight clusters.
+    quicker way: small matrices, many eigenvalues, and tight clusters; and where LAPACK fails.
     """
     size = len(matrix)
-    limit = size // 4
-    if size < _SMALL or 4 * count > limit:
+    if size < _SMALL or 4 * count > size // 4:
         return None
+    try:
+        return _by_blocks(matrix, count)
+    except np.linalg.LinAlgError:
+        return None
+
+
+def _by_blocks(matrix: FloatArray, count: int) -> FloatArray | None:
+    """None where a space of a quarter of the dimensions is not enough."""
+    size = len(matrix)
+    limit = size // 4
     # Norms of tiny numbers vanish; a power of two rounds nothing.
     scale = float(2.0 ** np.frexp(np.diagonal(matrix).max())[1])
     matrix = np.divide(matrix, scale, dtype=np.float64)

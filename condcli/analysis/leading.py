@@ -9,8 +9,8 @@ from itertools import zip_longest
 import numpy as np
 
 from condcli.analysis.decomposition import layer_spectra
-from condcli.analysis.low_rank import Solve
 from condcli.analysis.scaling import descending, reported
+from condcli.analysis.solvers import Solve
 from condcli.errors import UsageError
 from condcli.stats import LayerSpectra, ProbeStats
 
@@ -28,6 +28,7 @@ class LeadingRow:
     lambda_k_input: float | None = field(metadata={"title": "λ(Σx)"})  # None beyond the last
     lambda_k_grad: float | None = field(metadata={"title": "λ(Σ∇h)"})
     lambda_k: float | None = field(metadata={"title": "λ(F)"})
+    note: str = field(metadata={"title": "note", "shown_in": ("machine",)})  # as a SpectrumRow's
 
 
 def leading_eigenvalues(
@@ -67,4 +68,5 @@ def _rows(found: LayerSpectra, conv: str, top: int) -> Iterator[LeadingRow]:
             lambda_k_input=of_input,
             lambda_k_grad=of_grad,
             lambda_k=of_f,
+            note=found.note or "",
         )

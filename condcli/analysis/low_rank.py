@@ -8,13 +8,10 @@ eigenvalue is off by more than ‖S‖₂, which is bounded with a few products,
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
+from condcli.analysis.solvers import Solve
 from condcli.stats import FloatArray, IntArray
-
-Solve = Callable[[FloatArray], FloatArray]  # (G, d, d) symmetric → eigenvalues (G, d), ascending
 
 _BLOCK = 64  # columns of A that are taken at once
 _PROBES = 10

@@ -154,7 +154,7 @@ def _layer(
         input_mean=_sum([part.input_mean for part in parts], input_rows, sum(input_rows)),
         grad_moment=_sum([part.grad_moment for part in parts], rows, sum(rows)),
         grad_mean=_sum([part.grad_mean for part in parts], rows, sum(rows)),
-        weight_grad_singular_values=singular_values(weight_grad),
+        weight_grad_singular_values=singular_values(weight_grad, f"layer {first.name!r}: ∂L/∂W"),
         weight_grad_norm=float(np.linalg.norm(weight_grad)),
         weight_grad_moment_lambda_max=None,
         weight_grad_moment_note=first.weight_grad_moment_note or NOT_MERGED,

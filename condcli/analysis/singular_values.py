@@ -7,10 +7,13 @@ small, that is far below 1e-10 · σ_max. Where one is, W itself is decomposed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from condcli.analysis.solvers import singular_values_of
+from condcli.errors import InputError
 from condcli.stats import FloatArray
 
 _SMALL = 32  # up to here, all groups at once are quicker
@@ -18,23 +21,31 @@ _LEAST = 1e-12  # of the largest eigenvalue of WᵀW: σ from 1e-6 · σ_max
 _SQUARABLE = (1e-100, 1e100)
 
 
-def singular_values_of_each(*stacks: FloatArray) -> list[FloatArray]:
-    """What `singular_values` gives for each, found side by side."""
+def singular_values_of_each(stacks: Mapping[str, FloatArray]) -> list[FloatArray]:
+    """What `singular_values` gives for each, found side by side; the keys are their names."""
     with ThreadPoolExecutor(len(stacks)) as pool:
-        return list(pool.map(singular_values, stacks))
+        return list(pool.map(singular_values, stacks.values(), stacks))
 
 
-def singular_values(matrices: FloatArray) -> FloatArray:
-    """The singular values of a finite (m, n) or (G, m, n), descending, (G · min(m, n),).
+def singular_values(matrices: FloatArray, name: str = "a matrix") -> FloatArray:
+    """The singular values of (m, n) or (G, m, n), descending, (G · min(m, n),).
 
-    Each is right to 1e-10 · σ_max of its group.
+    Each is right to 1e-10 · σ_max of its group; all are NaN where an entry is not finite.
+    Raises `InputError`, beginning with `name`, where no solver finds them.
     """
     stack = np.asarray(matrices if matrices.ndim == 3 else matrices[None], dtype=np.float64)
+    if not np.isfinite(stack.sum()) and not np.isfinite(stack).all():
+        return np.full(len(stack) * min(stack.shape[1:]), np.nan)
     tall = stack if stack.shape[1] >= stack.shape[2] else stack.swapaxes(1, 2)
-    if tall.shape[2] <= _SMALL:
-        values = np.linalg.svd(tall, compute_uv=False)
-    else:
-        values = np.stack([_of_one(matrix) for matrix in tall])
+    try:
+        if tall.shape[2] <= _SMALL:
+            values = singular_values_of(tall)
+        else:
+            values = np.stack([_of_one(matrix) for matrix in tall])
+    except np.linalg.LinAlgError as error:
+        raise InputError(
+            f"{name}: no solver finds its singular values", "leave it out with --exclude"
+        ) from error
     return np.sort(values, axis=None)[::-1]
 
 
@@ -55,7 +66,15 @@ def _without_zeros(matrix: FloatArray, *, axis: int) -> FloatArray:
 def _of_dense(tall: FloatArray) -> FloatArray:
     least, most = _SQUARABLE
     if tall.size and least < np.abs(tall).max() < most:
-        squares = np.linalg.eigvalsh(tall.T @ tall)
-        if squares[0] > _LEAST * squares[-1]:
+        squares = _squares(tall)
+        if squares is not None and squares[0] > _LEAST * squares[-1]:
             return np.sqrt(squares)
-    return np.linalg.svd(tall, compute_uv=False)
+    return singular_values_of(tall)
+
+
+def _squares(tall: FloatArray) -> FloatArray | None:
+    """Ascending; None where LAPACK does not find them."""
+    try:
+        return np.linalg.eigvalsh(tall.T @ tall)
+    except np.linalg.LinAlgError:
+        return None

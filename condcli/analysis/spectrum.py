@@ -15,8 +15,8 @@ from condcli.analysis.condition import (
 from condcli.analysis.decomposition import layer_spectra
 from condcli.analysis.defaults import PERCENTAGES
 from condcli.analysis.eigenvalues import Rank, Spectrum
-from condcli.analysis.low_rank import Solve
 from condcli.analysis.scaling import Factors, reported
+from condcli.analysis.solvers import Solve
 from condcli.errors import UsageError
 from condcli.stats import LayerSpectra, ProbeStats
 
@@ -52,6 +52,8 @@ class SpectrumRow:
     profile_grad: Profile = field(
         metadata={"title": "Σ∇h", "format": "sparkline", "drop": 3, "shown_in": ("table",)}
     )
+    # what is to be known of how they were found; mostly nothing
+    note: str = field(metadata={"title": "note", "shown_in": ("machine",)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,7 @@ class EigenvalueRow:
     index: int = field(metadata={"title": "index"})  # from 1, descending
     eigenvalue: float = field(metadata={"title": "eigenvalue"})
     resolved: bool = field(metadata={"title": "above noise", "format": "yes|no"})
+    note: str = field(metadata={"title": "note", "shown_in": ("machine",)})  # as a SpectrumRow's
 
 
 def spectrum(
@@ -119,19 +122,22 @@ def eigenvalues(
     if keep is not None:
         keep(found)
     conv = stats.provenance.conv
-    return [row for item in found for row in _eigenvalue_rows(item.name, reported(item, conv), top)]
+    return [row for item in found for row in _eigenvalue_rows(item, reported(item, conv), top)]
 
 
-def _eigenvalue_rows(layer: str, factors: Factors, top: int | None) -> Iterator[EigenvalueRow]:
+def _eigenvalue_rows(
+    item: LayerSpectra, factors: Factors, top: int | None
+) -> Iterator[EigenvalueRow]:
     for matrix, found in (("input", factors.input), ("grad", factors.grad)):
         for group, index in np.ndindex(found.values[:, :top].shape):
             yield EigenvalueRow(
-                layer=layer,
+                layer=item.name,
                 matrix=matrix,
                 group=group,
                 index=index + 1,
                 eigenvalue=float(found.values[group, index]),
                 resolved=bool(found.resolved[group, index]),
+                note=item.note or "",
             )
 
 
@@ -155,6 +161,7 @@ def _row(found: LayerSpectra, factors: Factors, percent: Sequence[float]) -> Spe
         effective_rank_grad=grad.effective_rank,
         profile_input=tuple(_profile(x)),
         profile_grad=tuple(_profile(grad)),
+        note=found.note or "",
     )
 
 

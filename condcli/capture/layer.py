@@ -19,6 +19,8 @@ from condcli.capture.ranks import Ranks
 from condcli.capture.weights import Block, Piece, Use
 from condcli.stats import SAW_NO_ROWS, FloatArray, LayerStats
 
+LOW_PRECISION = (torch.bfloat16, torch.float16)
+
 
 class LayerCapture:
     """Running statistics of one block of weights, over every call that uses it."""
@@ -139,7 +141,10 @@ class LayerCapture:
             self._example_gradients.give_up(f"its weight is also used by {other_use}")
         lambda_max = self._example_gradients.lambda_max()
         singular_values, grad_singular_values = singular_values_of_each(
-            self.map.weight_matrix(weight).numpy(), self.map.weight_matrix(weight_grad).numpy()
+            {
+                f"layer {self.name}: its weight": self.map.weight_matrix(weight).numpy(),
+                f"layer {self.name}: ∂L/∂W": self.map.weight_matrix(weight_grad).numpy(),
+            }
         )
         input_mean, grad_mean = self.inputs.mean().numpy(), self.grads.mean().numpy()
         return LayerStats(
@@ -188,5 +193,5 @@ def _inputs_of(call: Call, view: str) -> Moment | PatchMoment | Frequencies:
 
 
 def _widened(tensor: Tensor) -> Tensor:
-    """Numbers of the lower precision that autocast runs a layer in, as float32."""
-    return tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+    """Numbers of the lower precision that a layer ran in, as float32."""
+    return tensor.float() if tensor.dtype in LOW_PRECISION else tensor

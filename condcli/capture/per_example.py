@@ -18,7 +18,7 @@ from copy import copy
 
 import numpy as np
 import torch
-from scipy.sparse.linalg import LinearOperator, eigsh
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -28,10 +28,12 @@ from condcli.capture.ranks import Ranks
 from condcli.stats import FloatArray
 
 Product = Callable[[Tensor], Tensor]
+MORE_VECTORS = 40  # of Lanczos, where few do not suffice
 
 MANY_ROWS = "more than one row per example; --per-example all measures it"
 NO_EXAMPLE_AXIS = "its rows are not ordered by example"
 OVERWRITTEN = "the network changed its input or its gradient in place"
+NOT_FOUND = "Lanczos does not converge"
 
 
 class ExampleGradients:
@@ -113,7 +115,13 @@ class ExampleGradients:
     def lambda_max(self) -> float | None:
         """Largest eigenvalue of the second moment; None, with the reason in ``note``."""
         self._look_for_changes()
-        return None if self._kept is None else self._kept.lambda_max()
+        if self._kept is None:
+            return None
+        try:
+            return self._kept.lambda_max()
+        except ArpackError:
+            self.give_up(NOT_FOUND)
+            return None
 
     def _look_for_changes(self) -> None:
         if isinstance(self._kept, GradientFactors) and self._kept.changed():
@@ -297,7 +305,14 @@ def _largest(examples: int, like: Tensor, product: Product, start: Tensor | None
     precise = like.dtype == torch.float64
     tolerance, vectors = (1e-12, 8) if precise else (1e-4, 4)
     operator = LinearOperator((examples, examples), matvec=apply, dtype=np.float64)
-    values = eigsh(
-        operator, k=1, v0=v0, tol=tolerance, ncv=min(examples, vectors), return_eigenvectors=False
-    )
-    return float(values[0])
+
+    def found(vectors: int) -> float:
+        ncv = min(examples, vectors)
+        return float(
+            eigsh(operator, k=1, v0=v0, tol=tolerance, ncv=ncv, return_eigenvectors=False)[0]
+        )
+
+    try:
+        return found(vectors)
+    except ArpackError:
+        return found(MORE_VECTORS)

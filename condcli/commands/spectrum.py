@@ -14,7 +14,7 @@ from condcli.commands import FailOnOption, FormatOption, SortOption, StatsFile, 
 from condcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from condcli.analysis.low_rank import Solve
+    from condcli.analysis.solvers import Solve
     from condcli.stats import ProbeStats
 
 EXAMPLES = """
@@ -112,6 +112,7 @@ def spectrum(
         rows=rows,
         keys=[key(value) for value in percentages],
         provenance=stats.provenance,
+        facts={f"note on {row.layer}": row.note for row in rows if row.note},
         legend={"–": "there are not so many eigenvalues"} if top else _LEGEND,
     )
     show(report, form, sort=sort, fail_on=fail_on)

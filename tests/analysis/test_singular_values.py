@@ -75,7 +75,7 @@ def test_values_that_cannot_be_squared_are_no_obstacle(scale: float) -> None:
 
 def test_several_at_once_are_each_their_own() -> None:
     first, second = random(80, 50), random(3, 40, 60)
-    found = singular_values_of_each(first, second)
+    found = singular_values_of_each({"first": first, "second": second})
     assert [values.shape for values in found] == [(50,), (120,)]
     for values, matrices in zip(found, (first, second), strict=True):
         np.testing.assert_array_equal(values, singular_values(matrices))

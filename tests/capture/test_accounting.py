@@ -116,7 +116,7 @@ def test_every_matrix_of_a_vision_model_is_a_layer(
 ) -> None:
     """Without the singular values, which take most of the time and are not looked at here."""
     monkeypatch.setattr(
-        "condcli.capture.layer.singular_values_of_each", lambda *stacks: [np.zeros(1)] * len(stacks)
+        "condcli.capture.layer.singular_values_of_each", lambda stacks: [np.zeros(1)] * len(stacks)
     )
     build, skipped = VISION_MODELS[name]
     model = build()
