@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from condcli.output.report import Report
 
 StatsFile = Annotated[
-    Path, typer.Argument(metavar="FILE", help="Statistics file that condcli probe wrote.")
+    Path,
+    # What cannot be read is an input that fails (exit 3), not wrong usage.
+    typer.Argument(
+        metavar="FILE", help="Statistics file that condcli probe wrote.", readable=False
+    ),
 ]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to write the result.")]
 SortOption = Annotated[

@@ -26,7 +26,9 @@ condcli inspect stats.h5 --format json
 AnyFile = Annotated[
     Path,
     typer.Argument(
-        metavar="FILE", help="Checkpoint, file or folder, or statistics file of condcli probe."
+        metavar="FILE",
+        help="Checkpoint, file or folder, or statistics file of condcli probe.",
+        readable=False,
     ),
 ]
 Tensors = Annotated[

@@ -15,9 +15,13 @@ condcli merge part1.h5 part2.h5 part3.h5 -o stats.h5
 
 Files = Annotated[
     list[Path],
-    typer.Argument(metavar="FILE", help="All that condcli probe --shard I/N wrote, once each."),
+    typer.Argument(
+        metavar="FILE", help="All that condcli probe --shard I/N wrote, once each.", readable=False
+    ),
 ]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Statistics file to write.")]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="Statistics file to write.", readable=False)
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output file.")]
 
 

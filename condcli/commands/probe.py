@@ -30,7 +30,9 @@ def _measured(text: str, *names: str, **settings: Any) -> Any:
 
 Checkpoint = Annotated[
     Path,
-    typer.Argument(metavar="MODEL", help="Checkpoint: a file, or the folder of a sharded one."),
+    typer.Argument(
+        metavar="MODEL", help="Checkpoint: a file, or the folder of a sharded one.", readable=False
+    ),
 ]
 Data = Annotated[
     str | None,
@@ -42,7 +44,9 @@ Data = Annotated[
         autocompletion=complete_data,
     ),
 ]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Statistics file to write.")]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="Statistics file to write.", readable=False)
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output file.")]
 Arch = Annotated[
     str | None,
