@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from condcli.capture import Measurement, Options
     from condcli.data import ProbeSet
+    from condcli.inputs import Shared
     from condcli.models import Model
 
 DTYPES = ("float32", "float64")
@@ -26,7 +27,7 @@ DTYPES = ("float32", "float64")
 
 def probe(
     model: nn.Module | Model | str | Path,
-    data: ProbeSet | str | Path | Iterable[Any] | None = None,
+    data: ProbeSet | Shared | str | Path | Iterable[Any] | None = None,
     *,
     root: str | Path = "data",
     split: str | None = None,

@@ -53,6 +53,14 @@ def subject_of(model: nn.Module | Model | str | Path) -> Subject:
     )
 
 
+@dataclass(frozen=True)
+class Shared:
+    """Data on the command line, and what opens them for several checkpoints as `open_data` does."""
+
+    spec: str | None  # None: what each checkpoint says it was trained on
+    open: Callable[..., ProbeSet]
+
+
 @contextmanager
 def naming_file(subject: Subject) -> Iterator[None]:
     """Put the checkpoint's name before what is found wrong in its network."""
@@ -87,7 +95,7 @@ def first_batch(probe_set: ProbeSet) -> Batch:
 
 
 def probe_set_of(
-    data: ProbeSet | str | Path | Iterable[Any] | None,
+    data: ProbeSet | Shared | str | Path | Iterable[Any] | None,
     subject: Subject,
     *,
     samples: int | None,
@@ -101,6 +109,9 @@ def probe_set_of(
 
     if isinstance(data, ProbeSet):
         return data
+    shared = data if isinstance(data, Shared) else None
+    if shared is not None:
+        data, open_data = shared.spec, shared.open
     name = _own_data(subject) if data is None else data
 
     _require_own_tokenizer(name, subject, place["tokenizer"])

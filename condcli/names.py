@@ -63,6 +63,22 @@ DATA_PREFIXES: Mapping[str, tuple[str, str]] = {
 }
 
 
+def paths_in(*values: object) -> list[Path]:
+    """The files and folders that options name: as such, after a prefix, or before `:function`."""
+    found = []
+    for text in map(str, filter(None, values)):
+        candidates = dict.fromkeys((text, text.partition(":")[2], text.rpartition(":")[0]))
+        found += [Path(candidate) for candidate in candidates if _exists(candidate)]
+    return found
+
+
+def _exists(path: str) -> bool:
+    try:
+        return path != "" and Path(path).exists()
+    except (OSError, ValueError):  # too long a name, a NUL in it
+        return False
+
+
 def vision_names() -> list[str]:
     """torchvision's classification networks, read off its source: importing it takes seconds."""
     found = (match[1] for text in _vision_sources() for match in _BUILDER.finditer(text))

@@ -19,6 +19,7 @@ from typing import Any
 from condcli.errors import CondcliError, InputError, UsageError, is_out_of_memory
 
 LONGEST_CAUSE = 200  # characters of someone else's error message in our one line
+_kept: dict[Path, ModuleType] | None = None  # modules that have run, where each is to run once
 
 
 def load_function(spec: str) -> Callable[..., Any]:
@@ -92,7 +93,21 @@ def _remedy(error: BaseException) -> str:
     return "correct the code, then run again"
 
 
+@contextmanager
+def files_run_once() -> Iterator[None]:
+    """Within, each FILE.py runs once, though several checkpoints ask for it."""
+    global _kept
+    _kept = {}
+    try:
+        yield
+    finally:
+        _kept = None
+
+
 def _run_file(path: Path) -> ModuleType:
+    where = path.resolve()
+    if _kept is not None and where in _kept:
+        return _kept[where]
     if not path.is_file():
         near = get_close_matches(path.name, [file.name for file in path.parent.glob("*.py")])
         raise InputError(
@@ -111,6 +126,8 @@ def _run_file(path: Path) -> ModuleType:
     except BaseException:
         del sys.modules[name]
         raise
+    if _kept is not None:
+        _kept[where] = module
     return module
 
 

@@ -5,11 +5,17 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from condcli.completion import complete_arch, complete_data
+
+if TYPE_CHECKING:
+    from condcli.capture.ranks import Ranks
+    from condcli.stats import ProbeStats
+
+OUTPUT = "stats.h5"
 
 
 def _option(panel: str, text: str, *names: str, **settings: Any) -> Any:
@@ -28,10 +34,12 @@ def _measured(text: str, *names: str, **settings: Any) -> Any:
     return _option("What is measured", text, *names, **settings)
 
 
-Checkpoint = Annotated[
-    Path,
+Checkpoints = Annotated[
+    list[Path],
     typer.Argument(
-        metavar="MODEL", help="Checkpoint: a file, or the folder of a sharded one.", readable=False
+        metavar="MODEL",
+        help="Checkpoint: a file, or the folder of a sharded one; or several.",
+        readable=False,
     ),
 ]
 Data = Annotated[
@@ -45,7 +53,14 @@ Data = Annotated[
     ),
 ]
 Output = Annotated[
-    Path, typer.Option("--output", "-o", help="Statistics file to write.", readable=False)
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Statistics file to write; of several checkpoints the folder for a file each, which "
+        "is made where it is not there.",
+        show_default=OUTPUT,
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output file.")]
 Arch = Annotated[
@@ -154,9 +169,9 @@ Shard = Annotated[
 
 
 def probe(
-    model: Checkpoint,
+    models: Checkpoints,
     data: Data = None,
-    output: Output = Path("stats.h5"),
+    output: Output = None,
     force: Force = False,
     arch: Arch = None,
     arch_arg: ArchArg = None,
@@ -187,20 +202,23 @@ def probe(
 ) -> None:
     """Measure a checkpoint in one forward and backward pass; store what every layer saw.
 
-    The other commands answer from the file that it writes, without model or data.
+    The other commands answer from the file that it writes, without model or data. Several
+    checkpoints are measured one after the other; one that cannot be does not stop the others.
     """
-    from condcli import api, statsfile
-    from condcli.capture.ranks import joined
+    from condcli import api, series, statsfile
+    from condcli.capture.ranks import ALONE, joined
     from condcli.models import load, parse_arch_args
+    from condcli.names import paths_in
     from condcli.output.progress import examples_progress
-    from condcli.output.summary import guessing, summary_panel
+    from condcli.output.summary import remarks, summary_panel
     from condcli.output.terminal import emit, is_quiet, notice
 
-    inputs = [model, *([Path(data)] if data else [])]
-    with joined(device) as ranks:
+    inputs = paths_in(data, root, arch, loss, transform, tokenizer)
+
+    def measured(
+        model: Path, file: Path, data: Any, *, ranks: Ranks = ALONE, title: str = "probing"
+    ) -> tuple[ProbeStats, list[str]]:
         first = ranks.number == 0
-        if first:
-            statsfile.check_output(output, force=force, inputs=inputs)
         loaded = load(
             model,
             arch=arch,
@@ -208,7 +226,9 @@ def probe(
             weights=weights,
             trust=trust,
         )
-        with examples_progress(quiet=is_quiet() or not first) as progress:
+        if first:  # shards beside an index may have been read, too
+            statsfile.check_output(file, force=force, inputs=loaded.checkpoint.files)
+        with examples_progress(title, quiet=is_quiet() or not first) as progress:
             stats = api.probe(
                 loaded,
                 data,
@@ -239,23 +259,23 @@ def probe(
                 progress=progress,
             )
         if first:
-            statsfile.write(stats, output, force=force)
-    if not first:
+            statsfile.write(stats, file, force=force)
+        return stats, remarks(stats, loaded.notes, found_size=batch_size == "auto")
+
+    if series.is_wanted(models, output):
+        series.probe_each(models, output, measured, data=data, force=force, inputs=inputs)
         return
-    for note in loaded.notes:
-        notice(f"note: {note}")
+    file = Path(output or OUTPUT)
+    with joined(device) as ranks:
+        if ranks.number == 0:
+            statsfile.check_output(file, force=force, inputs=[*models, *inputs])
+        stats, told = measured(models[0], file, data, ranks=ranks)
+    if ranks.number > 0:
+        return
     if not is_quiet():
-        emit(summary_panel(stats, output, file_bytes=output.stat().st_size))
-    if warning := guessing(stats.provenance):
-        notice(f"warning: {warning}")
-    if batch_size == "auto" and norm == "batch":
-        size = stats.provenance.batch_size
-        notice(
-            f"note: batch statistics are those of {size} examples, as --batch-size auto found "
-            f"room for; pass --batch-size {size} to repeat them elsewhere, or --norm running"
-        )
-    if not stats.layers:
-        notice("warning: the network has no linear map that could be probed")
+        emit(summary_panel(stats, file, file_bytes=file.stat().st_size))
+    for remark in told:
+        notice(remark)
 
 
 def _number(option: str, text: str, *, word: str) -> int | None:

@@ -17,6 +17,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from condcli.output.terminal import on_terminal
+
 
 class RateColumn(ProgressColumn):
     """Examples a second."""
@@ -28,17 +30,18 @@ class RateColumn(ProgressColumn):
 
 
 @contextmanager
-def examples_progress(*, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+def examples_progress(title: str, *, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
     """A function that takes the examples done and their total; shows rate and time left."""
     console = Console(stderr=True)
     columns = (
-        TextColumn("probing"),
+        TextColumn(title),
         BarColumn(),
         MofNCompleteColumn(),
         RateColumn(),
         TimeRemainingColumn(),
     )
-    hidden = quiet or not console.is_terminal
+    # Rich takes any stream for a terminal where FORCE_COLOR is set.
+    hidden = quiet or not on_terminal()
     with Progress(*columns, console=console, transient=True, disable=hidden) as progress:
-        task = progress.add_task("probing", total=None)
+        task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

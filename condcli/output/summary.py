@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.box import ASCII, ROUNDED
@@ -49,6 +50,34 @@ def summary(stats: ProbeStats, file: Path, *, file_bytes: int) -> dict[str, str]
     if p.accuracy is not None and p.chance is not None:
         lines["loss"] += f", accuracy {_percent(p.accuracy)}"
     return {title: escaped(text) for title, text in lines.items() if text}
+
+
+def summary_line(stats: ProbeStats, file: Path) -> str:
+    """The same in one line, of one checkpoint among several."""
+    p = stats.provenance
+    accuracy = "" if p.accuracy is None else f", accuracy {_percent(p.accuracy)}"
+    text = f"{file}: {p.loss_name} {number(p.loss)}{accuracy}, {len(stats.layers)} linear maps"
+    return f"{escaped(text)}, {p.pass_seconds:.2f} s\n"
+
+
+def remarks(stats: ProbeStats, notes: Sequence[str], *, found_size: bool) -> list[str]:
+    """The notes, and what else a person should know of the result before using it.
+
+    ``found_size``: the batch size is what there was room for.
+    """
+    p = stats.provenance
+    lines = [f"note: {note}" for note in notes]
+    if warning := guessing(p):
+        lines.append(f"warning: {warning}")
+    if found_size and p.norm == "batch":
+        lines.append(
+            f"note: batch statistics are those of {p.batch_size} examples, as --batch-size auto "
+            f"found room for; pass --batch-size {p.batch_size} to repeat them elsewhere, or --norm "
+            "running"
+        )
+    if not stats.layers:
+        lines.append("warning: the network has no linear map that could be probed")
+    return lines
 
 
 def _precision(provenance: Provenance) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from contextlib import suppress
 
 from condcli.output.escaping import escaped
 
@@ -38,6 +39,13 @@ def be_quiet(wanted: bool) -> None:
 def is_quiet() -> bool:
     """Whether only errors may be said on stderr."""
     return _quiet
+
+
+def on_terminal() -> bool:
+    """Whether stderr is a terminal on which a line can be drawn anew."""
+    with suppress(AttributeError, ValueError):  # none, or closed
+        return sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+    return False
 
 
 def notice(message: str) -> None:
