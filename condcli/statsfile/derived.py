@@ -8,22 +8,24 @@ derived it.
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from collections.abc import Iterable
-from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from condcli import __version__
 from condcli.errors import CannotFinishError
 from condcli.stats import LayerSpectra, ProbeStats
-from condcli.statsfile.hdf5 import attributes, child_group, h5py
+from condcli.statsfile.hdf5 import attributes, child_group
 from condcli.statsfile.names import encode
-from condcli.statsfile.reading import Records, digest_of, read_record
+from condcli.statsfile.reading import Records, digest_of, read_open, read_record
 from condcli.statsfile.replacing import replacing
-from condcli.statsfile.writing import write_record
+from condcli.statsfile.staging import staged
+from condcli.statsfile.writing import not_as_written, write_record
 
 _GROUP = "derived"
+_CHUNK = 2**20  # bytes copied at a time
 _DAMAGE = (OSError, LookupError, RuntimeError, TypeError, ValueError, AttributeError)
 
 
@@ -67,36 +69,44 @@ def keep_spectra(stats: ProbeStats, spectra: Iterable[LayerSpectra]) -> None:
     old = {name: kept_spectra(stats, name) for name in stats.layers if name not in new}
     every = [*new.values(), *filter(None, old.values())]
     path, place = stats.layers.path, stats.layers.path.resolve()
+    replaced = CannotFinishError(
+        f"{path}: was replaced while its eigenvalues were computed", "run it again"
+    )
+    try:
+        before = place.stat()
+    except FileNotFoundError:
+        raise replaced from None
     with replacing(
         place,
         force=True,
-        mode=stat.S_IMODE(place.stat().st_mode),
+        mode=stat.S_IMODE(before.st_mode),
         remedy="free some space, or run without --cache",
     ) as file:
-        before = place.stat()
-        image = _image(place.read_bytes(), stats.layers.file, every)
-        if image is None or _version(place.stat()) != _version(before):
-            raise CannotFinishError(
-                f"{path}: was replaced while its eigenvalues were computed", "run it again"
-            )
-        file.write(image.getbuffer())
+        with open(place, "rb") as source:
+            shutil.copyfileobj(source, file, _CHUNK)
+        if not _add(file, stats.layers.file, every) or _version(place.stat()) != _version(before):
+            raise replaced
+        written = read_open(place, file)
+        if any(kept_spectra(written, item.name) is None for item in every):
+            raise not_as_written(path)
 
 
-def _image(content: bytes, read: Any, spectra: Iterable[LayerSpectra]) -> BytesIO | None:
-    """The file's content with these /derived; None if it is not the file that was read."""
-    image = BytesIO(content)
+def _add(file: BinaryIO, read: Any, spectra: Iterable[LayerSpectra]) -> bool:
+    """Give the file these /derived; False if it is not the file that was read."""
     try:
-        with h5py.File(image, "r+", libver=("v110", "v110")) as file:
-            if _origin(file.id) != _origin(read):
-                return None
-            if _GROUP in file:
-                del file[_GROUP]
-            section = file.create_group(_GROUP, track_order=True)
+        with staged(file, "r+") as (hdf5, put):
+            if _origin(hdf5.id) != _origin(read):
+                return False
+            if _GROUP in hdf5:
+                del hdf5[_GROUP]
+            section = hdf5.create_group(_GROUP, track_order=True)
             for item in spectra:
-                write_record(section, item.name, item, "float64", _origin(read))
-    except _DAMAGE:
-        return None
-    return image
+                write_record(section, item.name, item, "float64", put, _origin(read))
+    except _DAMAGE as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's; HDF5's own have no number
+        return False
+    return True
 
 
 def _version(state: os.stat_result) -> tuple[int, int, int]:

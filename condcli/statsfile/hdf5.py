@@ -1,4 +1,5 @@
-"""h5py, imported so that HDF5 loads no plug-ins, and the few ways in which we let it read.
+"""h5py, imported so that HDF5 loads no plug-ins and heeds no environment variable, and the few
+ways in which we let it read.
 
 HDF5 follows links, raw storage and virtual data sets out of the file (Keras's CVE-2026-1669), and
 allocates what a header claims. So only hard links and plain contiguous data are read here.
@@ -13,11 +14,14 @@ import math
 import os
 from typing import Any
 
-os.environ["HDF5_PLUGIN_PRELOAD"] = "::"  # HDF5 reads it once, when it is loaded
-import h5py
-import numpy as np
+# HDF5 reads them once, when it is loaded. A driver of HDF5_DRIVER that it does not know crashes it.
+for _name in [name for name in os.environ if name.startswith("HDF5_")]:
+    del os.environ[_name]
+os.environ["HDF5_PLUGIN_PRELOAD"] = "::"
+import h5py  # noqa: E402
+import numpy as np  # noqa: E402
 
-from condcli.statsfile.schema import Array, Attribute
+from condcli.statsfile.schema import Array, Attribute  # noqa: E402
 
 __all__ = ["attribute", "attributes", "child_dataset", "child_group", "h5py", "plain_array", "text"]
 

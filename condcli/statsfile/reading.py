@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, BinaryIO, Generic
 
 from condcli.errors import CondcliError, InputError
 from condcli.stats import ActivationStats, LayerStats, ProbeStats, Provenance, SkippedParameter
@@ -21,6 +23,7 @@ from condcli.statsfile.hdf5 import (
 from condcli.statsfile.names import decode, encode
 from condcli.statsfile.schema import Record
 
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -35,9 +38,14 @@ def read(path: str | Path) -> ProbeStats:
             f"{path}: is not a statistics file (it is not HDF5)",
             "pass a file that `condcli probe` wrote",
         )
+    return read_open(path, path)
+
+
+def read_open(path: Path, source: Path | BinaryIO) -> ProbeStats:
+    """The same of an open file, called `path`, that is HDF5."""
     with _damage_named(path):
         # The file is never changed in place, only replaced: no lock is needed.
-        file = h5py.File(path, "r", locking=False).id
+        file = h5py.File(source, "r", locking=False).id
         values = attributes(file)
         _check_kind(path, values)
         members: dict[str, str] = {}
@@ -53,9 +61,14 @@ def read(path: str | Path) -> ProbeStats:
 
 
 def is_hdf5(path: Path) -> bool:
-    """Whether the file begins as HDF5 does; `InputError` when it cannot be opened."""
+    """Whether the file begins as HDF5 does; `InputError` when it is none or cannot be opened."""
     try:
-        with open(path, "rb") as file:
+        # A pipe without a writer would be waited for.
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | _NO_WAIT)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InputError(
+                    f"{path}: is not a regular file", "copy it to one, or check the path"
+                )
             return file.read(len(_SIGNATURE)) == _SIGNATURE
     except OSError as error:
         raise InputError(

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from condcli.errors import InputError
 from condcli.stats import (
     ActivationStats,
     LayerSpectra,
@@ -27,6 +28,7 @@ from condcli.stats import (
 FORMAT = "condcli-stats"
 VERSION = 1
 DIGEST = "blake2b"  # attribute of every dataset and group
+SECTIONS = ("layers", "activations", "skipped")  # of a file, and fields of `ProbeStats`
 COMPLETE = "complete"  # root attribute, written last
 
 Record = TypeVar(
@@ -45,12 +47,19 @@ def is_array(annotation: str) -> bool:
 
 
 def attributes_of(record: Record) -> dict[str, Attribute]:
-    """The attributes that a record is stored with."""
+    """The attributes that a record is stored with; `InputError` for a value that has no form."""
     found: dict[str, Attribute] = {}
     for field in fields(record):
         value, annotation = getattr(record, field.name), str(field.type)
-        if value is not None and field.name != "name" and not is_array(annotation):
+        if value is None or field.name == "name" or is_array(annotation):
+            continue
+        try:
             found[field.name] = _TO_ATTRIBUTE[_bare(annotation)](value)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InputError(
+                f"{field.name} = {str(value)[:40]} does not fit into a statistics file",
+                "correct it where it comes from, the checkpoint or the data",
+            ) from error
     return found
 
 
@@ -132,6 +141,12 @@ def _text(value: str) -> str:
     return value.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
 
 
+def _integer(value: Any) -> int:
+    if not -(2**63) <= int(value) < 2**63:
+        raise OverflowError(value)
+    return int(value)
+
+
 def _exactly(kind: type) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
         if value is not None and type(value) is not kind:
@@ -148,10 +163,10 @@ def _integers(value: Any) -> tuple[int, ...] | None:
 # By the field's type; the second table refuses what the first would not have written.
 _TO_ATTRIBUTE: dict[str, Callable[[Any], Attribute]] = {
     "str": _text,
-    "int": int,
+    "int": _integer,
     "float": float,
     "bool": bool,
-    "tuple[int, ...]": lambda value: [int(item) for item in value],
+    "tuple[int, ...]": lambda value: [_integer(item) for item in value],
 }
 _FROM_ATTRIBUTE: dict[str, Callable[[Any], Any]] = {
     "str": _exactly(str),

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from condcli.errors import CannotFinishError
+from condcli.errors import CannotFinishError, InputError
 from condcli.stats import ProbeStats
 from condcli.statsfile import schema
-from condcli.statsfile.hdf5 import h5py, text
+from condcli.statsfile.hdf5 import text
 from condcli.statsfile.names import encode
-from condcli.statsfile.reading import is_hdf5
+from condcli.statsfile.reading import is_hdf5, read_open
 from condcli.statsfile.replacing import check_writable, replacing
+from condcli.statsfile.staging import Put, staged
 
 # A float32 moment outside these magnitudes would lose digits, or vanish, in float32.
 _FLOAT32_RANGE = (2.0**-80, 2.0**120)
@@ -31,9 +31,9 @@ def write(stats: ProbeStats, path: str | Path, *, force: bool = False) -> None:
     """
     path = Path(path)
     check_output(path, force=force)
-    image = _image(stats)
     with replacing(path, force=force) as file:
-        file.write(image.getbuffer())
+        _write_all(stats, file)
+        _check_whole(path, file)
 
 
 def check_output(path: Path, *, force: bool = False, inputs: Sequence[Path] = ()) -> None:
@@ -89,26 +89,37 @@ def _is_in(path: Path, place: Path) -> bool:
     return place.exists() and path.samefile(place)
 
 
-def _image(stats: ProbeStats) -> BytesIO:
-    """The file's bytes. HDF5 crashes on a full disk (h5py#914), so it writes to memory only."""
-    image = BytesIO()
-    # From 1.10 on, HDF5's own metadata carry checksums.
-    with h5py.File(image, "w", libver=("v110", "v110")) as file:
+def _write_all(stats: ProbeStats, file: BinaryIO) -> None:
+    """Fill an empty file, one array after the other."""
+    with staged(file, "w") as (hdf5, put):
         attributes = schema.attributes_of(stats.provenance)
         attributes |= {"format": schema.FORMAT, "schema_version": schema.VERSION}
         members = []
-        for section in ("layers", "activations", "skipped"):
-            group = file.create_group(section, track_order=True)
-            members += _write_records(group, getattr(stats, section), stats.provenance.dtype)
-        _set_attributes(file, attributes)
-        file.attrs[schema.DIGEST] = text(schema.digest_of_group(attributes, members))
-        file.attrs[schema.COMPLETE] = 1
-    return image
+        for section in schema.SECTIONS:
+            group = hdf5.create_group(section, track_order=True)
+            for name, record in getattr(stats, section).items():
+                members.append(write_record(group, name, record, stats.provenance.dtype, put))
+        _set_attributes(hdf5, attributes)
+        hdf5.attrs[schema.DIGEST] = text(schema.digest_of_group(attributes, members))
+        hdf5.attrs[schema.COMPLETE] = 1
 
 
-def _write_records(section: Any, records: Mapping[str, Any], dtype: str) -> list[tuple[str, str]]:
-    """Write one group a record; its path in the file and its digest."""
-    return [write_record(section, name, record, dtype) for name, record in records.items()]
+def _check_whole(path: Path, file: BinaryIO) -> None:
+    """Raise `CannotFinishError` unless everything that was written reads back."""
+    try:
+        stats = read_open(path, file)
+        for section in schema.SECTIONS:
+            for name in getattr(stats, section):
+                getattr(stats, section)[name]
+    except InputError as error:
+        raise not_as_written(path) from error
+
+
+def not_as_written(path: Path) -> CannotFinishError:
+    """The error for a new file that does not hold what was put into it."""
+    return CannotFinishError(
+        f"{path}: does not read back as it was written", "look at the disk, and run again"
+    )
 
 
 def write_record(
@@ -116,15 +127,17 @@ def write_record(
     name: str,
     record: Any,
     dtype: str,
+    put: Put,
     more: Mapping[str, schema.Attribute] = MappingProxyType({}),
 ) -> tuple[str, str]:
     """Write a record, and `more` attributes, as a group; its path in the file and its digest."""
     group = section.create_group(encode(name))
     attributes = schema.attributes_of(record) | dict(more)
-    arrays = {key: _stored(array, dtype) for key, array in schema.arrays_of(record).items()}
-    digests = {key: schema.digest_of_array(array) for key, array in arrays.items()}
-    for key, array in arrays.items():
-        group.create_dataset(key, data=array).attrs[schema.DIGEST] = text(digests[key])
+    digests = {}
+    for key, array in schema.arrays_of(record).items():
+        stored = _stored(array, dtype)
+        digests[key] = schema.digest_of_array(stored)
+        put(group, key, stored).attrs[schema.DIGEST] = text(digests[key])
     digest = schema.digest_of_group(attributes, digests.items())
     _set_attributes(group, attributes | {schema.DIGEST: digest})
     return group.name, digest
@@ -147,7 +160,7 @@ def _stored(array: schema.Array, dtype: str) -> schema.Array:
     """
     if array.dtype.kind == "i":
         return array.astype("<i8")
-    size = np.abs(array).max(initial=0.0)
+    size = np.maximum(array.max(initial=0.0), -array.min(initial=0.0))
     low, high = _FLOAT32_RANGE
     narrow = dtype == "float32" and array.ndim > 1 and (size == 0 or low <= size <= high)
     return array.astype("<f4" if narrow else "<f8", copy=False)

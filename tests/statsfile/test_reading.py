@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,6 +77,26 @@ def test_a_file_of_another_kind_is_refused_by_name(
 def test_a_path_that_is_no_file_is_refused_by_name(tmp_path: Path, name: str, why: str) -> None:
     with pytest.raises(InputError, match=f"cannot be opened .{why}"):
         read(tmp_path / name)
+
+
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="pipe: is not a regular file"):
+        read(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize("name", ["HDF5_DRIVER", "HDF5_VOL_CONNECTOR", "HDF5_USE_FILE_LOCKING"])
+def test_the_environment_does_not_reach_hdf5(path: Path, name: str) -> None:
+    program = "import sys, condcli.statsfile as s; print(*s.read(sys.argv[1]).layers)"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, name: "nonsense"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "fc\n", "")
 
 
 def test_a_foreign_hdf5_file_is_refused(tmp_path: Path) -> None:

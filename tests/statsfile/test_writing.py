@@ -1,15 +1,21 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import sys
+import tracemalloc
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from condcli.errors import CannotFinishError
-from condcli.statsfile import check_output, read, write
+from condcli.errors import CannotFinishError, InputError
+from condcli.stats import LayerSpectra, LayerStats
+from condcli.statsfile import check_output, keep_spectra, read, schema, write
 from tests.synthetic import layer, stats
 
 # A process that may write no more than 8 KiB to a file, as on a full disk.
@@ -135,4 +141,74 @@ def test_whatever_interrupts_the_writing_leaves_nothing(
     monkeypatch.setattr(os, call, fail)
     with pytest.raises((CannotFinishError, KeyboardInterrupt)):
         write(stats(layer()), tmp_path / "stats.h5")
+    assert list(tmp_path.iterdir()) == []
+
+
+class Lazy(Mapping[str, LayerStats]):
+    """Layers that are made when they are asked for, as `condcli merge` makes them."""
+
+    def __init__(self, count: int, size: int) -> None:
+        self._names = [f"fc{number}" for number in range(count)]
+        self._size = size
+
+    def __getitem__(self, name: str) -> LayerStats:
+        moment = np.ones((self._size, self._size))
+        return layer(name, moment, moment)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def test_one_layer_at_a_time_is_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "stats.h5"
+    whole = replace(stats(), layers=Lazy(count=24, size=256))
+    write(stats(layer()), tmp_path / "first.h5")  # what is loaded once
+    tracemalloc.start()
+    write(whole, path)
+    written = tracemalloc.get_traced_memory()[1]
+    spectra = [
+        LayerSpectra(
+            name=name,
+            kind="linear",
+            rows=1000,
+            d_in=256,
+            d_out=256,
+            groups=1,
+            positions=1.0,
+            input_eigenvalues=np.ones((1, 256)),
+            input_floor=np.zeros(1),
+            input_ceiling=np.ones(1, dtype=np.int64),
+            grad_eigenvalues=np.ones((1, 256)),
+            grad_floor=np.zeros(1),
+            grad_ceiling=np.ones(1, dtype=np.int64),
+        )
+        for name in whole.layers
+    ]
+    tracemalloc.reset_peak()
+    keep_spectra(read(path), spectra)
+    kept = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert path.stat().st_size > 24 * 2**20
+    assert written < 4 * 2**20
+    assert kept < 4 * 2**20
+
+
+def test_a_file_that_does_not_read_back_never_appears(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(schema, "digest_of_array", lambda array: secrets.token_hex(16))
+    with pytest.raises(CannotFinishError, match="does not read back as it was written"):
+        write(stats(layer()), tmp_path / "stats.h5")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("step", 2**70), ("seed", -(2**63) - 1), ("examples", "many")]
+)
+def test_a_value_that_has_no_form_in_the_file_is_named(
+    tmp_path: Path, field: str, value: Any
+) -> None:
+    with pytest.raises(InputError, match=f"^{field} = {str(value)[:40]} does not fit"):
+        write(stats(**{field: value}), tmp_path / "stats.h5")
     assert list(tmp_path.iterdir()) == []
