@@ -13,7 +13,17 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from condcli import __version__
-from condcli.commands import arch, data, domination, inspect, merge, neurons, probe, spectrum
+from condcli.commands import (
+    arch,
+    data,
+    domination,
+    inspect,
+    merge,
+    neurons,
+    probe,
+    spectrum,
+    verify,
+)
 from condcli.completion import COMPLETE, complete
 from condcli.errors import CondcliError, Terminated, Told, is_out_of_memory
 from condcli.output.terminal import be_quiet, complain, discard_stdout
@@ -28,6 +38,7 @@ app.command(epilog=spectrum.EXAMPLES)(spectrum.spectrum)
 app.command(epilog=domination.EXAMPLES)(domination.domination)
 app.command(epilog=neurons.EXAMPLES)(neurons.neurons)
 app.command(epilog=inspect.EXAMPLES)(inspect.inspect)
+app.command(epilog=verify.EXAMPLES)(verify.verify)
 app.add_typer(arch.app, name="arch")
 app.add_typer(data.app, name="data")
 

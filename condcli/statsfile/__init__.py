@@ -3,14 +3,16 @@
 docs/stats-file.md documents the schema. Nothing here needs torch.
 """
 
-from condcli.statsfile.derived import check_keepable, keep_spectra, kept_spectra
-from condcli.statsfile.reading import Records, is_hdf5, read
+from condcli.statsfile.derived import check_keepable, check_kept, keep_spectra, kept_spectra
+from condcli.statsfile.reading import Records, check_links, is_hdf5, read
 from condcli.statsfile.replacing import replacing
 from condcli.statsfile.writing import check_output, write
 
 __all__ = [
     "Records",
     "check_keepable",
+    "check_kept",
+    "check_links",
     "check_output",
     "is_hdf5",
     "keep_spectra",

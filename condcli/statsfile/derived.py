@@ -18,8 +18,8 @@ from condcli import __version__
 from condcli.errors import CannotFinishError
 from condcli.stats import LayerSpectra, ProbeStats
 from condcli.statsfile.hdf5 import attributes, child_group
-from condcli.statsfile.names import encode
-from condcli.statsfile.reading import Records, digest_of, read_open, read_record
+from condcli.statsfile.names import decode, encode
+from condcli.statsfile.reading import Records, damage_named, digest_of, read_open, read_record
 from condcli.statsfile.replacing import replacing
 from condcli.statsfile.staging import staged
 from condcli.statsfile.writing import not_as_written, write_record
@@ -44,6 +44,25 @@ def kept_spectra(stats: ProbeStats, name: str) -> LayerSpectra | None:
     except _DAMAGE:
         pass
     return None
+
+
+def check_kept(stats: ProbeStats) -> int:
+    """Of how many layers the file of these statistics keeps eigenvalues that count.
+
+    `InputError` where something stands in their place that is none, or is damaged.
+    """
+    assert isinstance(stats.layers, Records), "statistics that were read from a file"
+    file, count = stats.layers.file, 0
+    if _GROUP.encode() not in list(file):
+        return count
+    with damage_named(stats.layers.path, _GROUP):
+        section = child_group(file, _GROUP)
+        for name in map(decode, map(bytes.decode, section)):
+            group = child_group(section, encode(name))
+            if attributes(group).items() >= _origin(file).items():
+                read_record(group, LayerSpectra, name, digest_of(group))
+                count += 1
+    return count
 
 
 def check_keepable(path: Path) -> None:

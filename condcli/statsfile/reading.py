@@ -43,7 +43,7 @@ def read(path: str | Path) -> ProbeStats:
 
 def read_open(path: Path, source: Path | BinaryIO) -> ProbeStats:
     """The same of an open file, called `path`, that is HDF5."""
-    with _damage_named(path):
+    with damage_named(path):
         # The file is never changed in place, only replaced: no lock is needed.
         file = h5py.File(source, "r", locking=False).id
         values = attributes(file)
@@ -58,6 +58,18 @@ def read_open(path: Path, source: Path | BinaryIO) -> ProbeStats:
         if schema.digest_of_group(values, members.items()) != values[schema.DIGEST]:
             raise ValueError("checksum of the root")
     return stats
+
+
+def check_links(stats: ProbeStats) -> None:
+    """Raise `InputError` where the file of these statistics leads to another place or file."""
+    assert isinstance(stats.layers, Records), "statistics that were read from a file"
+    path, file = stats.layers.path, stats.layers.file
+    for name in file:
+        if file.links.get_info(name).type != h5py.h5l.TYPE_HARD:
+            raise InputError(
+                f"{path}: {name.decode(errors='replace')!r} is a link, not a part of the file",
+                "do not trust it: ask where it comes from",
+            )
 
 
 def is_hdf5(path: Path) -> bool:
@@ -96,13 +108,13 @@ class Records(Mapping[str, Record], Generic[Record]):
     def __getitem__(self, name: str) -> Record:
         if name not in self._digests:
             raise KeyError(name)
-        with _damage_named(self.path, name):
+        with damage_named(self.path, name):
             group = child_group(self._section, encode(name))
             return read_record(group, self._kind, name, self._digests[name])
 
     def stored_bytes(self, name: str) -> int:
         """The size of a record's arrays in the file."""
-        with _damage_named(self.path, name):
+        with damage_named(self.path, name):
             group = child_group(self._section, encode(name))
             keys = map(bytes.decode, group)
             return sum(child_dataset(group, key).get_storage_size() for key in keys)
@@ -160,7 +172,7 @@ def _check_kind(path: Path, values: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def _damage_named(path: Path, name: str | None = None) -> Iterator[None]:
+def damage_named(path: Path, name: str | None = None) -> Iterator[None]:
     """Turn whatever a damaged file makes h5py or a check raise into one error that names it."""
     try:
         yield
