@@ -86,7 +86,7 @@ class LayerCapture:
         if not self._example_gradients.note:
             self._example_gradients.add(
                 call.map,
-                _widened(call.x),
+                _widened(call.x.detach()),
                 call.map.output_rows(grad),
                 examples=examples,
                 only_call=self.calls == self._calls_before + 1,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from condcli.capture.large_pages import forget_rest
 from condcli.errors import CannotFinishError
 
 if TYPE_CHECKING:
@@ -58,17 +59,17 @@ def freed_memory_kept() -> Iterator[None]:
     is a fifth of a pass over large maps. Other C libraries are left alone.
     """
     libc = _glibc()
-    if libc is None:
-        yield
-        return
-    libc.mallopt(M_MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD)
-    libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    if libc is not None:
+        libc.mallopt(M_MMAP_THRESHOLD, LARGEST_MMAP_THRESHOLD)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
     try:
         yield
     finally:
-        # As glibc sets it by itself after the first large piece was freed.
-        libc.mallopt(M_TRIM_THRESHOLD, 2 * LARGEST_MMAP_THRESHOLD)
-        libc.malloc_trim(0)
+        forget_rest()
+        if libc is not None:
+            # As glibc sets it by itself after the first large piece was freed.
+            libc.mallopt(M_TRIM_THRESHOLD, 2 * LARGEST_MMAP_THRESHOLD)
+            libc.malloc_trim(0)
 
 
 def give_back_freed() -> None:

@@ -4,8 +4,7 @@ With g_n the gradient of example n's loss, that moment is GᵀG / N for G with r
 largest eigenvalue is that of the N × N Gram matrix G Gᵀ / N. Lanczos needs only products with it:
 
 - a layer with one row per example has g_n = δ_n x_nᵀ, so v ↦ G Gᵀ v is the row sums of
-  (X (Xᵀ diag(v) Δ)) ∘ Δ, and X and Δ are all that is kept: N (d_in + d_out) numbers, not even
-  copied where they are the network's own;
+  (X (Xᵀ diag(v) Δ)) ∘ Δ, and X and Δ are all that is kept: N (d_in + d_out) numbers;
 - an embedding has g_n = Σ_t δ_nt x_ntᵀ with one-hot x, so Gᵀ v is a sum into the rows of a table
   and (G Gᵀ v)_n a sum of products with rows of that table: the tokens and Δ are kept;
 - any other layer (a convolution, tokens) keeps G itself: N · d_in · d_out numbers.
@@ -22,6 +21,7 @@ from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from condcli.capture.large_pages import kept_copy
 from condcli.capture.linear_maps import Lookup, RowMap
 from condcli.capture.moments import scaled
 from condcli.capture.ranks import Ranks
@@ -32,7 +32,6 @@ MORE_VECTORS = 40  # of Lanczos, where few do not suffice
 
 MANY_ROWS = "more than one row per example; --per-example all measures it"
 NO_EXAMPLE_AXIS = "its rows are not ordered by example"
-OVERWRITTEN = "the network changed its input or its gradient in place"
 NOT_FOUND = "Lanczos does not converge"
 
 
@@ -66,8 +65,7 @@ class ExampleGradients:
         elif isinstance(self._kept, Gradients) and not isinstance(linear_map, Lookup):
             self._kept.add(_gradients(linear_map, x, grads, examples))
         elif one_row and isinstance(self._kept, GradientFactors):
-            rows = x.detach().reshape(examples, -1)
-            self._kept.add(rows, grads[0], made=x.grad_fn is not None)
+            self._kept.add(x.reshape(examples, -1), grads[0])
         else:
             self.give_up(MANY_ROWS)
 
@@ -89,15 +87,14 @@ class ExampleGradients:
         return together
 
     def moved(self, device: torch.device) -> ExampleGradients:
-        """The same on ``device``, after the last pass."""
-        self._look_for_changes()
+        """The same on ``device``, in memory of its own."""
         twin = copy(self)
         if self._kept is not None:
             twin._kept = copy(self._kept)
             lists = {name: v for name, v in vars(self._kept).items() if isinstance(v, list)}
-            vars(twin._kept).update({n: [t.to(device) for t in v] for n, v in lists.items()})
-        if isinstance(twin._kept, GradientFactors):
-            twin._kept.forget_versions()
+            vars(twin._kept).update(
+                {n: [t.to(device, copy=True) for t in v] for n, v in lists.items()}
+            )
         return twin
 
     def take(self, other: ExampleGradients) -> None:
@@ -114,7 +111,6 @@ class ExampleGradients:
 
     def lambda_max(self) -> float | None:
         """Largest eigenvalue of the second moment; None, with the reason in ``note``."""
-        self._look_for_changes()
         if self._kept is None:
             return None
         try:
@@ -122,10 +118,6 @@ class ExampleGradients:
         except ArpackError:
             self.give_up(NOT_FOUND)
             return None
-
-    def _look_for_changes(self) -> None:
-        if isinstance(self._kept, GradientFactors) and self._kept.changed():
-            self.give_up(OVERWRITTEN)
 
 
 def _kept_for(
@@ -152,25 +144,11 @@ class GradientFactors:
     def __init__(self) -> None:
         self._inputs: list[Tensor] = []
         self._grads: list[Tensor] = []
-        self._versions: tuple[int, ...] = ()  # of all inputs and gradients as they were kept
 
-    def add(self, rows: Tensor, grads: Tensor, *, made: bool) -> None:
-        """Keep one batch's rows (N, d_in), ``made`` in this pass or not, and gradients (N, d_out).
-
-        Only what came from elsewhere, or shares its memory, is copied.
-        """
-        self._inputs.append(_alone(rows) if made else rows.detach().clone())
-        self._grads.append(_alone(grads))
-        self._versions += (self._inputs[-1]._version, self._grads[-1]._version)
-
-    def changed(self) -> bool:
-        """Whether anything that was kept here has been overwritten since."""
-        kept = (t for pair in zip(self._inputs, self._grads, strict=True) for t in pair)
-        return any(t._version != version for t, version in zip(kept, self._versions, strict=False))
-
-    def forget_versions(self) -> None:
-        """Expect no more changes: the tensors are others, or the network runs no more."""
-        self._versions = ()
+    def add(self, rows: Tensor, grads: Tensor) -> None:
+        """Keep one batch's rows (N, d_in) and gradients (N, d_out)."""
+        self._inputs.append(kept_copy(rows))
+        self._grads.append(kept_copy(grads))
 
     def take(self, other: GradientFactors) -> None:
         """Add other examples."""
@@ -186,12 +164,6 @@ class GradientFactors:
             len(x), x, lambda v: ((x @ (x.T @ (v[:, None] * delta))) * delta).sum(1), start
         )
         return value * float(x_power * delta_power) ** 2
-
-
-def _alone(tensor: Tensor) -> Tensor:
-    """The tensor, if nothing else is in its memory, else a copy."""
-    alone = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.itemsize
-    return tensor.detach() if alone else tensor.detach().clone()
 
 
 def _leading(rows: Tensor) -> Tensor:
