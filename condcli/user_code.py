@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from condcli.errors import CondcliError, InputError, UsageError, is_out_of_memory
+from condcli.errors import CondcliError, InputError, Terminated, UsageError, is_out_of_memory
 
 LONGEST_CAUSE = 200  # characters of someone else's error message in our one line
 _kept: dict[Path, ModuleType] | None = None  # modules that have run, where each is to run once
@@ -50,16 +50,16 @@ def load_function(spec: str) -> Callable[..., Any]:
 def foreign_code(explained: Callable[[BaseException], CondcliError]) -> Iterator[None]:
     """Runs code that is not ours: `explained` makes one CondcliError of whatever it raises.
 
-    That includes SystemExit, which must not decide our exit code. Our own errors, a lack of memory
-    and what comes from outside (Ctrl-C, SIGTERM) pass. What the code prints goes to stderr: stdout
-    is for results.
+    That includes SystemExit, which must not decide our exit code, and the panics of code in Rust,
+    which are no Exceptions. Our own errors, a lack of memory and what comes from outside (Ctrl-C,
+    SIGTERM) pass. What the code prints goes to stderr: stdout is for results.
     """
     try:
         with redirect_stdout(sys.stderr):
             yield
-    except CondcliError:
+    except (CondcliError, KeyboardInterrupt, Terminated, GeneratorExit):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         if is_out_of_memory(error):
             raise
         raise explained(error) from error

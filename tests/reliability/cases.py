@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.reliability.nth_call import Fault
+
 CANARY = "canary"  # the file in a case's folder that hidden code would make
 
 
@@ -27,3 +29,4 @@ class Case:
     env: Mapping[str, str] = field(default_factory=dict)
     limits: Mapping[str, int] = field(default_factory=dict)  # "FSIZE": bytes, as in `resource`
     inject: str = ""  # "module:function", called in the child before condcli starts
+    fault: Fault | None = None  # a system call that fails on a file in the case's folder

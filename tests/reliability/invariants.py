@@ -27,8 +27,10 @@ def fails_as_promised(runner: Runner, case: Case, folder: Path) -> Outcome:
         env=case.env,
         limits=case.limits,
         inject=case.inject,
+        fault=case.fault,
         timeout=SECONDS,
     )
+    assert outcome.struck == (case.fault is not None), "the fault did not happen"
     holds(outcome, code=case.code, words=case.words, folder=folder, before=before)
     return outcome
 

@@ -28,6 +28,7 @@ import h5py
 import torch
 
 from condcli.cli import run
+from tests.reliability.nth_call import arm
 
 _TICK = 0.002  # seconds between looks at a child
 _MEMORY_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
@@ -72,6 +73,8 @@ def become(request: dict[str, Any]) -> None:
     for name, limit in request["limits"].items():
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (limit, limit))
     sys.argv = ["condcli", *request["arguments"]]
+    if request["fault"]:
+        arm(**request["fault"])
     try:
         runpy.run_module("condcli", run_name="__main__", alter_sys=True)
     except SystemExit as leaving:
