@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from typing import Any
 
 from condcli.errors import CondcliError, InputError, Terminated, UsageError, is_out_of_memory
 
+_STDOUT, _STDERR = 1, 2
 LONGEST_CAUSE = 200  # characters of someone else's error message in our one line
 _kept: dict[Path, ModuleType] | None = None  # modules that have run, where each is to run once
 
@@ -55,7 +57,7 @@ def foreign_code(explained: Callable[[BaseException], CondcliError]) -> Iterator
     SIGTERM) pass. What the code prints goes to stderr: stdout is for results.
     """
     try:
-        with redirect_stdout(sys.stderr):
+        with redirect_stdout(sys.stderr), _descriptor_of_stdout_on_stderr():
             yield
     except (CondcliError, KeyboardInterrupt, Terminated, GeneratorExit):
         raise
@@ -63,6 +65,23 @@ def foreign_code(explained: Callable[[BaseException], CondcliError]) -> Iterator
         if is_out_of_memory(error):
             raise
         raise explained(error) from error
+
+
+@contextmanager
+def _descriptor_of_stdout_on_stderr() -> Iterator[None]:
+    """What libraries in C and child processes print goes to stderr, too."""
+    try:
+        stdout = os.dup(_STDOUT)
+    except OSError:  # closed
+        yield
+        return
+    try:
+        with suppress(OSError):  # stderr may be closed, too
+            os.dup2(_STDERR, _STDOUT)
+        yield
+    finally:
+        os.dup2(stdout, _STDOUT)
+        os.close(stdout)
 
 
 @contextmanager
