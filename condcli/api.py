@@ -50,6 +50,7 @@ def probe(
     seed: int = 0,
     layers: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    allow_nonfinite: bool = False,
     shard: str | None = None,
     distributed: bool = False,
     command: str = "condcli.probe",
@@ -95,6 +96,7 @@ def probe(
         layers=tuple(layers),
         exclude=tuple(exclude),
         autocast=autocast,
+        allow_nonfinite=allow_nonfinite,
         shard=WHOLE if shard is None else Share.parse(shard),
     )
     subject = subject_of(model)

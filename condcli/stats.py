@@ -54,6 +54,7 @@ class LayerStats:
     # λ_max of E[vec(∂ℓ/∂W) vec(∂ℓ/∂W)ᵀ] over examples; None where it was not measured, and why
     weight_grad_moment_lambda_max: float | None = None
     weight_grad_moment_note: str = ""
+    nonfinite: str | None = None  # what is NaN or infinite on purpose, and since which batch
     # of a shard only, for merging; (d_out, …), or (G, d_out/G, …): ∂L/∂W as the matrix of W
     weight_grad: FloatArray | None = None
     first_place: int | None = None  # in the probe set, of the first batch that it ran on

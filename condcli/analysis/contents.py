@@ -58,6 +58,7 @@ def _layer_row(layer: LayerStats) -> ContentRow:
         for name, value in arrays.items()
         if isinstance(value, np.ndarray) and not np.isfinite(value).all()
     ]
+    allowed = f" ({layer.nonfinite})" if layer.nonfinite else ""
     return ContentRow(
         name=layer.name,
         section="layers",
@@ -68,7 +69,7 @@ def _layer_row(layer: LayerStats) -> ContentRow:
         groups=layer.groups,
         calls=layer.calls,
         parameters=layer.parameters,
-        status=f"not finite: {', '.join(broken)}" if broken else "ok",
+        status=f"not finite{allowed}: {', '.join(broken)}" if broken else "ok",
     )
 
 

@@ -7,7 +7,12 @@ from functools import partial
 
 import numpy as np
 
-from condcli.analysis.eigenvalues import Spectrum, leading_spectrum_of, spectrum_of
+from condcli.analysis.eigenvalues import (
+    Spectrum,
+    leading_spectrum_of,
+    spectrum_of,
+    unknown_spectrum,
+)
 from condcli.analysis.selection import selected_names
 from condcli.analysis.solvers import EigenSolver, Solve
 from condcli.stats import FloatArray, LayerSpectra, LayerStats, ProbeStats
@@ -74,10 +79,12 @@ def _of_layer(name: str, *, stats: ProbeStats, find: Find, solve: Solve) -> Laye
 
 
 def _computed(layer: LayerStats, dtype: str, find: Find, solve: Solve) -> LayerSpectra:
-    notes: list[str] = []
+    notes = [f"not finite: {layer.nonfinite}"] if layer.nonfinite else []
 
     def found(moment: FloatArray, rows: int, what: str) -> Spectrum:
         name = f"layer {layer.name!r}: its {what} moment"
+        if layer.nonfinite and not np.isfinite(moment).all():
+            return unknown_spectrum(moment)
         solver = EigenSolver(solve, name)
         spectrum = find(moment, rows=rows, eps=float(np.finfo(dtype).eps), name=name, solve=solver)
         notes.extend([f"{what}: {solver.note}"] if solver.note else [])

@@ -17,19 +17,20 @@ class DominationRow:
 
     layer: str = field(metadata={"title": "layer"})
     kind: str = field(metadata={"title": "kind", "drop": 3})
-    sigma_max_weight: float = field(metadata={"title": "σ(W)"})
-    sigma_max_grad: float = field(metadata={"title": "σ(∂W)"})
-    ratio: float | None = field(metadata={"title": "ratio"})  # None when W is zero
+    # None where the matrix is not finite
+    sigma_max_weight: float | None = field(metadata={"title": "σ(W)"})
+    sigma_max_grad: float | None = field(metadata={"title": "σ(∂W)"})
+    ratio: float | None = field(metadata={"title": "ratio"})  # None when W is zero, or not known
     # None without a learning rate
     relative_update: float | None = field(metadata={"title": "lr·ratio", "optional": True})
-    dominated: bool = field(metadata={"title": "verdict", "format": "dominated|free"})
-    weight_norm: float = field(metadata={"title": "‖W‖F", "drop": 2})
-    weight_grad_norm: float = field(metadata={"title": "‖∂W‖F", "drop": 2})
+    dominated: bool | None = field(metadata={"title": "verdict", "format": "dominated|free"})
+    weight_norm: float | None = field(metadata={"title": "‖W‖F", "drop": 2})
+    weight_grad_norm: float | None = field(metadata={"title": "‖∂W‖F", "drop": 2})
     # λ_max of the second moment of the per-example weight gradients; None where not measured
     grad_moment_lambda_max: float | None = field(metadata={"title": "λ(Σ∂W)", "drop": 1})
     note: str = field(
         metadata={"title": "note", "shown_in": ("machine",)}
-    )  # why it was not measured
+    )  # why it was not measured, or is not finite
 
 
 def domination(
@@ -49,13 +50,14 @@ def domination(
 
 def _row(layer: LayerStats, threshold: float, lr: float | None) -> DominationRow:
     weight, grad = layer.weight_singular_values, layer.weight_grad_singular_values
-    if not (np.isfinite(weight).all() and np.isfinite(grad).all()):
+    if not (layer.nonfinite or (np.isfinite(weight).all() and np.isfinite(grad).all())):
         raise InputError(
             f"layer {layer.name!r}: its weight or weight gradient holds NaN or infinity",
             "look at the checkpoint and its data, or probe again",
         )
-    sigma_weight, sigma_grad = float(weight.max(initial=0.0)), float(grad.max(initial=0.0))
-    ratio = sigma_grad / sigma_weight if sigma_weight > 0 else None
+    sigma_weight, sigma_grad = (_known(s.max(initial=0.0)) for s in (weight, grad))
+    unknown = sigma_weight is None or sigma_grad is None
+    ratio = sigma_grad / sigma_weight if sigma_weight and sigma_grad is not None else None
     return DominationRow(
         layer=layer.name,
         kind=layer.kind,
@@ -63,9 +65,13 @@ def _row(layer: LayerStats, threshold: float, lr: float | None) -> DominationRow
         sigma_max_grad=sigma_grad,
         ratio=ratio,
         relative_update=None if lr is None or ratio is None else lr * ratio,
-        dominated=ratio is not None and ratio < threshold,
-        weight_norm=layer.weight_norm,
-        weight_grad_norm=layer.weight_grad_norm,
+        dominated=None if unknown else ratio is not None and ratio < threshold,
+        weight_norm=_known(layer.weight_norm),
+        weight_grad_norm=_known(layer.weight_grad_norm),
         grad_moment_lambda_max=layer.weight_grad_moment_lambda_max,
         note=layer.weight_grad_moment_note,
     )
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -113,6 +113,16 @@ def spectrum_of(
     return Spectrum(values=np.maximum(values, 0.0), floor=floor, ceiling=ceiling)
 
 
+def unknown_spectrum(moment: FloatArray) -> Spectrum:
+    """That of a moment, of any form, which is not finite: no eigenvalue is known."""
+    groups = len(moment) if moment.ndim == 3 else 1
+    return Spectrum(
+        values=np.full((groups, moment.shape[-1]), np.nan),
+        floor=np.full((groups, 1), np.nan),
+        ceiling=np.zeros((groups, 1), dtype=np.int64),
+    )
+
+
 def leading_spectrum_of(
     moment: FloatArray,
     count: int,

@@ -9,7 +9,7 @@ from itertools import zip_longest
 import numpy as np
 
 from condcli.analysis.decomposition import layer_spectra
-from condcli.analysis.scaling import descending, reported
+from condcli.analysis.scaling import descending, known, reported
 from condcli.analysis.solvers import Solve
 from condcli.errors import UsageError
 from condcli.stats import LayerSpectra, ProbeStats
@@ -25,7 +25,9 @@ class LeadingRow:
     d_in: int = field(metadata={"title": "d_in", "drop": 2})
     d_out: int = field(metadata={"title": "d_out", "drop": 2})
     k: int = field(metadata={"title": "k"})  # from 1
-    lambda_k_input: float | None = field(metadata={"title": "λ(Σx)"})  # None beyond the last
+    lambda_k_input: float | None = field(
+        metadata={"title": "λ(Σx)"}
+    )  # None beyond the last, and where not finite
     lambda_k_grad: float | None = field(metadata={"title": "λ(Σ∇h)"})
     lambda_k: float | None = field(metadata={"title": "λ(F)"})
     note: str = field(metadata={"title": "note", "shown_in": ("machine",)})  # as a SpectrumRow's
@@ -57,7 +59,8 @@ def _rows(found: LayerSpectra, conv: str, top: int) -> Iterator[LeadingRow]:
         descending(factors.grad.values[:, :top], top),
         factors.largest(top),
     )
-    for k, (of_input, of_grad, of_f) in enumerate(zip_longest(*lists), start=1):
+    known_lists = (map(known, values) for values in lists)
+    for k, (of_input, of_grad, of_f) in enumerate(zip_longest(*known_lists), start=1):
         yield LeadingRow(
             layer=found.name,
             kind=found.kind,

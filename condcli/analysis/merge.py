@@ -160,12 +160,15 @@ def _layer(
         weight_grad_moment_note=first.weight_grad_moment_note or NOT_MERGED,
         weight_grad=None,
         first_place=None,
+        nonfinite="; ".join(dict.fromkeys(p.nonfinite for p in parts if p.nonfinite)) or None,
     )
 
 
 def _weight_grad(layer: LayerStats) -> FloatArray:
     if layer.weight_grad is None:
         raise InputError(f"layer {layer.name!r} has no weight_grad", "probe the shard again")
+    if not layer.nonfinite and not np.isfinite(layer.weight_grad).all():
+        raise InputError(f"layer {layer.name!r}: its ∂L/∂W is not finite", "probe the shard again")
     return layer.weight_grad
 
 

@@ -8,6 +8,7 @@ F = T · Σ_x ⊗ Σ_∇h (Grosse & Martens 2016). Condition numbers are the sam
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isnan
 
 import numpy as np
 
@@ -44,6 +45,11 @@ def reported(found: LayerSpectra, conv: str) -> Factors:
     if conv == "channels":
         return Factors(input=x, grad=grad.scaled(found.positions**2), scale=1.0)
     return Factors(input=x, grad=grad, scale=found.positions)
+
+
+def known(value: float) -> float | None:
+    """The value; None for NaN, as of a matrix that is not finite."""
+    return None if isnan(value) else value
 
 
 def descending(values: FloatArray, top: int) -> list[float]:

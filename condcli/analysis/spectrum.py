@@ -15,7 +15,7 @@ from condcli.analysis.condition import (
 from condcli.analysis.decomposition import layer_spectra
 from condcli.analysis.defaults import PERCENTAGES
 from condcli.analysis.eigenvalues import Rank, Spectrum
-from condcli.analysis.scaling import Factors, reported
+from condcli.analysis.scaling import Factors, known, reported
 from condcli.analysis.solvers import Solve
 from condcli.errors import UsageError
 from condcli.stats import LayerSpectra, ProbeStats
@@ -36,9 +36,10 @@ class SpectrumRow:
     rows: int = field(metadata={"title": "rows", "drop": 5})
     d_in: int = field(metadata={"title": "d_in", "drop": 8})
     d_out: int = field(metadata={"title": "d_out", "drop": 8})
-    lambda_max_input: float = field(metadata={"title": "λ(Σx)"})
-    lambda_max_grad: float = field(metadata={"title": "λ(Σ∇h)"})
-    lambda_max: float = field(metadata={"title": "λ(F)"})
+    # None where the matrix is not finite
+    lambda_max_input: float | None = field(metadata={"title": "λ(Σx)"})
+    lambda_max_grad: float | None = field(metadata={"title": "λ(Σ∇h)"})
+    lambda_max: float | None = field(metadata={"title": "λ(F)"})
     kappa_input: Kappas = field(metadata={"title": "κ{}(Σx)", "drop": 1, "drop_step": 3})
     kappa_grad: Kappas = field(metadata={"title": "κ{}(Σ∇h)", "drop": 1, "drop_step": 3})
     kappa: Kappas = field(metadata={"title": "κ{}(F)", "drop": 1, "drop_step": 3})
@@ -64,7 +65,7 @@ class EigenvalueRow:
     matrix: str = field(metadata={"title": "matrix"})  # input or grad
     group: int = field(metadata={"title": "group"})
     index: int = field(metadata={"title": "index"})  # from 1, descending
-    eigenvalue: float = field(metadata={"title": "eigenvalue"})
+    eigenvalue: float | None = field(metadata={"title": "eigenvalue"})
     resolved: bool = field(metadata={"title": "above noise", "format": "yes|no"})
     note: str = field(metadata={"title": "note", "shown_in": ("machine",)})  # as a SpectrumRow's
 
@@ -135,7 +136,7 @@ def _eigenvalue_rows(
                 matrix=matrix,
                 group=group,
                 index=index + 1,
-                eigenvalue=float(found.values[group, index]),
+                eigenvalue=known(float(found.values[group, index])),
                 resolved=bool(found.resolved[group, index]),
                 note=item.note or "",
             )
@@ -149,9 +150,9 @@ def _row(found: LayerSpectra, factors: Factors, percent: Sequence[float]) -> Spe
         rows=found.rows,
         d_in=found.d_in,
         d_out=found.d_out,
-        lambda_max_input=x.largest,
-        lambda_max_grad=grad.largest,
-        lambda_max=factors.largest(1)[0],
+        lambda_max_input=known(x.largest),
+        lambda_max_grad=known(grad.largest),
+        lambda_max=known(factors.largest(1)[0]),
         kappa_input={key(p): condition_number(x, p) for p in percent},
         kappa_grad={key(p): condition_number(grad, p) for p in percent},
         kappa={key(p): kronecker_condition_number(x, grad, p) for p in percent},

@@ -18,6 +18,7 @@ _THINGS = {
     "orders and parameters": "parts",
     "kept eigenvalues": "layers",
 }
+_FLAGGED = "flagged as not finite, so not looked at"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,14 +56,19 @@ def verify(stats: ProbeStats) -> list[VerifyRow]:
     examined["kept eigenvalues"] = check_kept(stats)
     parts = len(stats.layers) + len(stats.activations) + len(stats.skipped)
     examined["form and checksums"] = examined["orders and parameters"] = parts
-    return [
+    rows = [
         VerifyRow(holds=name, examined=examined[name], things=things)
         for name, things in _THINGS.items()
     ]
+    if flagged := examined[_FLAGGED]:
+        rows.append(VerifyRow(holds=_FLAGGED, examined=flagged, things="layers"))
+    return rows
 
 
 def _laws(layer: LayerStats, stats: ProbeStats) -> Counter[str]:
     """How many things of one layer each law was tried on."""
+    if layer.nonfinite:  # it says so itself, and NaN obeys none
+        return Counter({_FLAGGED: 1})
     try:
         examined = {law: check(layer, stats.provenance) for law, (_, check) in LAWS.items()}
         _check_traces(layer, stats)

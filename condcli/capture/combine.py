@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from condcli.capture.activations import ActivationCount
+from condcli.capture.finite import first_of
 from condcli.capture.layer import LayerCapture
 from condcli.capture.linear_maps import Call
 from condcli.capture.mode import Capture
@@ -75,6 +76,7 @@ def _combine_layers(
         layer.calls, layer.calls_with_grad, layer.passes = map(
             sum, zip(*(each.calls for each in told), strict=True)
         )
+        layer.faults = first_of(each.faults for each in told)
         layer.pieces.update(numbering.piece(run) for each in told for run in each.pieces)
         _add_up(layer.inputs, [each.inputs for each in told], device, ranks)
         _add_up(layer.grads, [each.grads for each in told], device, ranks)

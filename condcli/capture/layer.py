@@ -9,6 +9,7 @@ from torch import Tensor
 
 from condcli.analysis.singular_values import singular_values_of_each
 from condcli.capture.convolution import Convolution
+from condcli.capture.finite import Faults, note_on
 from condcli.capture.linear_maps import Call, Lookup
 from condcli.capture.moments import Frequencies, Moment, moderated
 from condcli.capture.options import Options
@@ -48,6 +49,7 @@ class LayerCapture:
         self.calls = 0
         self.calls_with_grad = 0
         self.passes = 0
+        self.faults: Faults = {}  # what is not finite, where that is allowed
         self.pieces: set[Piece] = set(use.block.pieces)  # of parameters: what it stands for
         self._options = options
         self._calls_before = 0
@@ -96,6 +98,12 @@ class LayerCapture:
         """Whether the weight holds no NaN or infinity."""
         return bool(self.use.block.parameter.isfinite().all())
 
+    def weight_grad_is_finite(self) -> bool:
+        """Whether ∂L/∂W holds no NaN or infinity."""
+        grad = self.use.block.parameter.grad
+        # A sum is quicker, but may leave the range that the numbers are in.
+        return grad is None or bool(grad.sum().isfinite()) or bool(grad.isfinite().all())
+
     def end_pass(self) -> None:
         """One batch went forward and backward."""
         self.passes += self.calls > self._calls_before
@@ -139,6 +147,8 @@ class LayerCapture:
         weight_grad = self.use.weight(grad).cpu().double() / terms
         if other_use:
             self._example_gradients.give_up(f"its weight is also used by {other_use}")
+        if self.faults:
+            self._example_gradients.give_up(f"not finite: {note_on(self.faults)}")
         lambda_max = self._example_gradients.lambda_max()
         singular_values, grad_singular_values = singular_values_of_each(
             {
@@ -173,6 +183,7 @@ class LayerCapture:
             # scaled so that the mean over examples of what it is the moment of is ∂L/∂W
             weight_grad_moment_lambda_max=lambda_max and lambda_max * (examples / terms) ** 2,
             weight_grad_moment_note=self._example_gradients.note,
+            nonfinite=note_on(self.faults),
             weight_grad=self._matrices(weight_grad) if mergeable else None,
             first_place=self.first_place if mergeable else None,
         )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from condcli.batch import WHOLE, PlacedBatch, Tensors, examples_in, mapped
 from condcli.capture.calling import call
 from condcli.capture.combine import combine
+from condcli.capture.finite import Watch
 from condcli.capture.losses import Evaluation, Loss
 from condcli.capture.memory import freed_memory_kept, peak_memory
 from condcli.capture.mode import Capture
@@ -114,6 +115,7 @@ def _passes(
 ) -> Totals:
     """All batches forward and backward; what they add up to beside the layers."""
     options, totals = capture.options, Totals()
+    watch = Watch(capture.layers, options)
     for place, (x, y) in batches:
         totals.see_data(x, y, place)
         start = time.perf_counter()
@@ -122,16 +124,19 @@ def _passes(
         real = real_tokens(x)
         with attributes_kept(model):
             x = on_device(x, options.device, options.dtype)
+            watch.look()
             x = mapped(in_channels_last, x) if channels_last else x
             real = None if real is None else real.to(options.device)
             with _told_of_memory(examples_in(y)):
                 result = _one_pass(capture, model, x, y, real, place, loss, source)
             totals.see_result(result)
+            watch.see(place, examples_in(y))
         totals.seconds += time.perf_counter() - start
         progress(totals.examples)
     start = time.perf_counter()
     if options.device.type == "cuda":
         torch.cuda.synchronize(options.device)
+    watch.look()
     totals.seconds += time.perf_counter() - start
     return totals
 

@@ -84,6 +84,10 @@ class Moment:
             self._outer = plus(self._outer, piece.to(sum_dtype(piece)), scale)
         self._piece, self._piece_rows = None, 0
 
+    def sums_of_rows(self) -> list[Tensor]:
+        """That of x, (G, d), not to be changed; none at first."""
+        return [] if self._sum is None else [self._sum]
+
     def running_sums(self) -> list[Tensor]:
         """Those of x, (G, d), and x xᵀ, (G, d, d), right as far as the diagonal; none at first."""
         self._end_piece(None)
@@ -165,6 +169,10 @@ class Frequencies:
         if self._counts is None:
             self._counts = torch.zeros(self._vocabulary, device=tokens.device, dtype=torch.int64)
         self._counts.index_add_(0, tokens.flatten().long(), one.flatten().long())
+
+    def sums_of_rows(self) -> list[Tensor]:
+        """None that need looking at: counts are finite."""
+        return []
 
     def running_sums(self) -> list[Tensor]:
         """The counts, (vocabulary,) int64; none before the first token."""

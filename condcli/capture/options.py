@@ -32,6 +32,7 @@ class Options:
     exclude: tuple[str, ...]
     autocast: str = "none"  # of the network; the moments stay in dtype
     shard: Share = WHOLE  # the part of the probe set that is measured
+    allow_nonfinite: bool = False  # keep layers with NaN or infinity, flagged
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from condcli.capture.convolution import Convolution
+from condcli.capture.finite import Faults
 from condcli.capture.layer import LayerCapture
 from condcli.capture.linear_maps import Dense, Lookup
 from condcli.capture.mode import Capture
@@ -56,6 +57,7 @@ class LayerOutline:
     calls: tuple[int, int, int]  # all, those that a gradient reached, passes
     inputs: SumsOutline
     grads: SumsOutline
+    faults: Faults
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +150,7 @@ def _layer(layer: LayerCapture, numbering: Numbering) -> LayerOutline:
         calls=(layer.calls, layer.calls_with_grad, layer.passes),
         inputs=_sums(layer.inputs),
         grads=_sums(layer.grads),
+        faults=layer.faults,
     )
 
 

@@ -67,6 +67,11 @@ class PatchMoment:
             self._displaced = None
         return self._copied
 
+    def sums_of_rows(self) -> list[Tensor]:
+        """Those over patches, and over the places of maps, whichever there are."""
+        displaced = self._displaced.sums_of_rows() if self._displaced else []
+        return self._copied.sums_of_rows() + displaced
+
     def running_sums(self) -> list[Tensor]:
         """As a plain moment's."""
         return self.settled().running_sums()
@@ -120,6 +125,10 @@ class DisplacedMoment:
             moment = self._borders.setdefault(tuple(border.box for border in some), Moment())
             for rows in patch_rows(around, torch.cat([border.rows_of(x) for border in some], 1)):
                 moment.add(rows, power)
+
+    def sums_of_rows(self) -> list[Tensor]:
+        """That over the places of the maps, (G, C/G); none at first."""
+        return [] if self._sum is None else [self._sum]
 
     def is_finite(self) -> bool:
         """Whether no place held NaN or infinity: each is in its own autocorrelation."""

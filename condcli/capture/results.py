@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
-import torch
 from torch import nn
 
 from condcli.batch import WHOLE
+from condcli.capture.finite import require_finite
 from condcli.capture.layer import LayerCapture
 from condcli.capture.memory import give_back_freed
 from condcli.capture.mode import Capture
 from condcli.capture.weights import Block, Piece, WeightIndex, whole
-from condcli.errors import InputError
 from condcli.stats import DID_NOT_RUN, LayerStats, SkippedParameter
 
 
@@ -22,13 +21,14 @@ def finished(
 ) -> tuple[dict[str, LayerStats], dict[str, SkippedParameter]]:
     """The complete layers, and what was skipped; each number of the model's is in one of them.
 
-    Raises InputError naming the layer where a number that is not finite came up first.
+    Raises InputError naming the layer where a number that is not finite came up first, unless
+    such are allowed.
     """
     missing = {
         name: why for name, layer in capture.layers.items() if (why := _missing(capture, layer))
     }
     complete = [layer for name, layer in capture.layers.items() if name not in missing]
-    _require_finite(complete, capture.options.dtype)
+    require_finite(complete, capture.options)
     account = Account(capture.weights)
     layers = {}
     while complete:  # each goes with its sums, which take as much memory as what comes of them
@@ -82,21 +82,6 @@ def _missing(capture: Capture, layer: LayerCapture) -> str:
 def _other_use(capture: Capture, layer: LayerCapture) -> str:
     users = capture.users[layer.use.block.key]
     return next((user for user in users if user != layer.name), "")
-
-
-def _require_finite(layers: Sequence[LayerCapture], dtype: torch.dtype) -> None:
-    """Raise InputError naming the layer where NaN or infinity came up first in the pass."""
-    checks: list[tuple[LayerCapture, str, Callable[[], bool]]]
-    checks = [(layer, "weights", layer.weight_is_finite) for layer in layers]
-    checks += [(layer, "inputs", layer.inputs.is_finite) for layer in layers]
-    checks += [(layer, "gradients", layer.grads.is_finite) for layer in reversed(layers)]
-    for layer, what, is_finite in checks:
-        if not is_finite():
-            raise InputError(
-                f"layer {layer.name}: its {what} are not finite",
-                "check the checkpoint and the scale of the input"
-                + (", or try --dtype float64" if dtype != torch.float64 else ""),
-            )
 
 
 def _skipped(

@@ -158,6 +158,12 @@ Exclude = Annotated[
     list[str] | None,
     _measured("No layers with such names; repeatable.", metavar="GLOB", show_default=False),
 ]
+AllowNonfinite = Annotated[
+    bool,
+    _measured(
+        "Keep layers with NaN or infinity, flagged, instead of stopping.", "--allow-nonfinite"
+    ),
+]
 Shard = Annotated[
     str | None,
     _data(
@@ -198,6 +204,7 @@ def probe(
     device: Device = "auto",
     layers: Layers = None,
     exclude: Exclude = None,
+    allow_nonfinite: AllowNonfinite = False,
     shard: Shard = None,
 ) -> None:
     """Measure a checkpoint in one forward and backward pass; store what every layer saw.
@@ -253,6 +260,7 @@ def probe(
                 seed=seed,
                 layers=layers or (),
                 exclude=exclude or (),
+                allow_nonfinite=allow_nonfinite,
                 shard=shard,
                 distributed=ranks.of > 1,
                 command=shlex.join(["condcli", *sys.argv[1:]]),

@@ -105,6 +105,9 @@ def spectrum(
         options["keep"] = partial(statsfile.keep_spectra, stats)
     with naming(file):
         row_type, rows = _rows(stats, percentages, eigenvalues, top, options)
+    facts = {f"note on {row.layer}": row.note for row in rows if row.note}
+    legend = {"–": "there are not so many eigenvalues"} if top else dict(_LEGEND)
+    legend["–"] += ", or the layer has a note" if facts else ""
     report = Report(
         command="spectrum",
         file=file,
@@ -112,8 +115,8 @@ def spectrum(
         rows=rows,
         keys=[key(value) for value in percentages],
         provenance=stats.provenance,
-        facts={f"note on {row.layer}": row.note for row in rows if row.note},
-        legend={"–": "there are not so many eigenvalues"} if top else _LEGEND,
+        facts=facts,
+        legend=legend,
     )
     show(report, form, sort=sort, fail_on=fail_on)
 

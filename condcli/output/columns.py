@@ -19,7 +19,12 @@ from condcli.output.cells import magnitude
 from condcli.output.report import Report
 
 Kind = Literal["text", "flag", "number", "drawing"]
-_KINDS: dict[str, Kind] = {"str": "text", "bool": "flag", "Profile": "drawing"}
+_KINDS: dict[str, Kind] = {
+    "str": "text",
+    "bool": "flag",
+    "bool | None": "flag",
+    "Profile": "drawing",
+}
 _MAPPINGS = ("Kappas",)
 
 

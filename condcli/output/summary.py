@@ -69,6 +69,8 @@ def remarks(stats: ProbeStats, notes: Sequence[str], *, found_size: bool) -> lis
     lines = [f"note: {note}" for note in notes]
     if warning := guessing(p):
         lines.append(f"warning: {warning}")
+    if warning := not_finite(stats):
+        lines.append(f"warning: {warning}")
     if found_size and p.norm == "batch":
         lines.append(
             f"note: batch statistics are those of {p.batch_size} examples, as --batch-size auto "
@@ -102,6 +104,15 @@ def guessing(provenance: Provenance) -> str:
         "what it was trained on; check --split and how they are prepared (--normalize, "
         "--transform, --tokenizer)"
     )
+
+
+def not_finite(stats: ProbeStats) -> str:
+    """A warning that names the layers which were kept though not finite; else empty."""
+    broken = [f"{n} ({layer.nonfinite})" for n, layer in stats.layers.items() if layer.nonfinite]
+    if not broken:
+        return ""
+    more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
+    return f"not finite, and kept: {', '.join(broken[:3])}{more}"
 
 
 def _percent(share: float) -> str:
