@@ -37,6 +37,7 @@ def merge(files: Files, output: Output = Path("stats.h5"), force: Force = False)
 
     statsfile.check_output(output, force=force, inputs=files)
     shards = {str(file): statsfile.read(file) for file in _each_once(files)}
+    statsfile.check_room(output, max(map(statsfile.size_of, shards.values())))
     stats = merged(shards, command=shlex.join(["condcli", *sys.argv[1:]]))
     statsfile.write(stats, output, force=force)
     if not is_quiet():

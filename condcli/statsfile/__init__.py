@@ -4,9 +4,10 @@ docs/stats-file.md documents the schema. Nothing here needs torch.
 """
 
 from condcli.statsfile.derived import check_keepable, check_kept, keep_spectra, kept_spectra
+from condcli.statsfile.outputs import check_output, check_room
 from condcli.statsfile.reading import Records, check_links, is_hdf5, read
 from condcli.statsfile.replacing import replacing
-from condcli.statsfile.writing import check_output, write
+from condcli.statsfile.writing import size_of, write
 
 __all__ = [
     "Records",
@@ -14,10 +15,12 @@ __all__ = [
     "check_kept",
     "check_links",
     "check_output",
+    "check_room",
     "is_hdf5",
     "keep_spectra",
     "kept_spectra",
     "read",
     "replacing",
+    "size_of",
     "write",
 ]

@@ -114,10 +114,14 @@ class Records(Mapping[str, Record], Generic[Record]):
 
     def stored_bytes(self, name: str) -> int:
         """The size of a record's arrays in the file."""
+        return sum(self.stored_sizes(name).values())
+
+    def stored_sizes(self, name: str) -> dict[str, int]:
+        """The size in the file of each of a record's arrays, in bytes."""
         with damage_named(self.path, name):
             group = child_group(self._section, encode(name))
             keys = map(bytes.decode, group)
-            return sum(child_dataset(group, key).get_storage_size() for key in keys)
+            return {key: child_dataset(group, key).get_storage_size() for key in keys}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._digests)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO
@@ -15,8 +14,9 @@ from condcli.stats import ProbeStats
 from condcli.statsfile import schema
 from condcli.statsfile.hdf5 import text
 from condcli.statsfile.names import encode
-from condcli.statsfile.reading import is_hdf5, read_open
-from condcli.statsfile.replacing import check_writable, replacing
+from condcli.statsfile.outputs import check_output
+from condcli.statsfile.reading import Records, read_open
+from condcli.statsfile.replacing import replacing
 from condcli.statsfile.staging import Put, staged
 
 # A float32 moment outside these magnitudes would lose digits, or vanish, in float32.
@@ -30,63 +30,27 @@ def write(stats: ProbeStats, path: str | Path, *, force: bool = False) -> None:
     `CannotFinishError` when it cannot be written.
     """
     path = Path(path)
-    check_output(path, force=force)
+    check_output(path, force=force, size=size_of(stats))
     with replacing(path, force=force) as file:
         _write_all(stats, file)
         _check_whole(path, file)
 
 
-def check_output(path: Path, *, force: bool = False, inputs: Sequence[Path] = ()) -> None:
-    """Raise `CannotFinishError` where `write` would, before anything is computed.
+def size_of(stats: ProbeStats) -> int:
+    """Bytes that the arrays of the layers take in a file, at least; 0 where they are not made yet.
 
-    So, too, where the output would take the place of one of the inputs.
+    What only shards have does not count.
     """
-    folder = path.parent
-    if not folder.is_dir():
-        raise CannotFinishError(f"{path}: there is no folder {folder}", "create it first")
-    try:
-        found = path.lstat()
-    except FileNotFoundError:
-        found = None
-    except OSError as error:
-        raise CannotFinishError(
-            f"{path}: cannot be written ({error.strerror or error})", "name another file"
-        ) from error
-    if found is not None:
-        _check_replaceable(path, found.st_mode, force=force, inputs=inputs)
-    try:
-        check_writable(folder)
-    except OSError as error:
-        raise CannotFinishError(
-            f"{path}: the folder {folder.absolute()} is not writable ({error.strerror or error})",
-            "name another folder",
-        ) from error
-
-
-def _check_replaceable(path: Path, mode: int, *, force: bool, inputs: Sequence[Path]) -> None:
-    """Raise `CannotFinishError` for what stands at `path` already and is to stay."""
-    if path.is_dir():
-        raise CannotFinishError(f"{path}: is a folder", "name a file in it")
-    if any(_is_in(path, item) for item in inputs):
-        raise CannotFinishError(f"{path}: is also an input", "name another file")
-    # A rename would replace the link and leave its target; nobody can want that of both.
-    if stat.S_ISLNK(mode):
-        raise CannotFinishError(f"{path}: is a symbolic link", "name the file itself")
-    if not stat.S_ISREG(mode):
-        raise CannotFinishError(f"{path}: is not a regular file", "name another file")
-    if not force:
-        raise CannotFinishError(
-            f"{path}: already exists", "pass --force to replace it, or name another file"
-        )
-
-
-def _is_in(path: Path, place: Path) -> bool:
-    """Whether `path` is the file at `place`, or one in the folder there that is no statistics."""
-    if not path.is_file():
-        return False
-    if place.is_dir():
-        return place.resolve() in path.resolve().parents and not is_hdf5(path)
-    return place.exists() and path.samefile(place)
+    if isinstance(stats.layers, Records):
+        sizes = map(stats.layers.stored_sizes, stats.layers)
+        return sum(size for each in sizes for key, size in each.items() if key != "weight_grad")
+    if not isinstance(stats.layers, dict):
+        return 0
+    arrays = [
+        array for layer in stats.layers.values() for array in schema.arrays_of(layer).values()
+    ]
+    narrow = stats.provenance.dtype == "float32"
+    return sum(array.size * (4 if narrow and array.ndim > 1 else 8) for array in arrays)
 
 
 def _write_all(stats: ProbeStats, file: BinaryIO) -> None:

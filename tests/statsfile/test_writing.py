@@ -2,21 +2,24 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import tracemalloc
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from condcli.commands.merge import merge
 from condcli.errors import CannotFinishError, InputError
 from condcli.stats import LayerSpectra, LayerStats
-from condcli.statsfile import check_output, keep_spectra, read, schema, write
-from tests.synthetic import layer, stats
+from condcli.statsfile import check_output, keep_spectra, read, schema, size_of, write
+from tests.synthetic import layer, provenance, stats
 
 # A process that may write no more than 8 KiB to a file, as on a full disk.
 FULL_DISK = """
@@ -142,6 +145,36 @@ def test_whatever_interrupts_the_writing_leaves_nothing(
     with pytest.raises((CannotFinishError, KeyboardInterrupt)):
         write(stats(layer()), tmp_path / "stats.h5")
     assert list(tmp_path.iterdir()) == []
+
+
+def _free(monkeypatch: Any, size: int) -> None:
+    """Make every disk have so many bytes free."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=size))
+
+
+def test_space_is_asked_for_first_and_missed_with_numbers(tmp_path: Path, monkeypatch: Any) -> None:
+    moment = np.eye(512)
+    needed = stats(layer("fc", moment, moment))  # two matrices of 2 MiB
+    _free(monkeypatch, 3 * 2**20)
+    takes = r"takes 4\.0 MiB, and 3\.0 MiB are free there; free some space"
+    with pytest.raises(CannotFinishError, match=takes):
+        write(needed, tmp_path / "stats.h5")
+    with pytest.raises(CannotFinishError, match=takes):
+        check_output(tmp_path / "stats.h5", size=4 * 2**20)
+    assert list(tmp_path.iterdir()) == []
+    write(replace(needed, provenance=provenance(dtype="float32")), tmp_path / "half.h5")
+
+
+def test_merging_asks_for_the_space_of_a_shard_without_what_only_shards_have(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    moment = np.eye(512)
+    shard = layer("fc", moment, moment, weight_grad=moment)
+    write(stats(shard), tmp_path / "part.h5")
+    assert 4 * 2**20 < size_of(read(tmp_path / "part.h5")) < 4.1 * 2**20
+    _free(monkeypatch, 3 * 2**20)
+    with pytest.raises(CannotFinishError, match=r"all\.h5: takes 4\.0 MiB"):
+        merge([tmp_path / "part.h5"], tmp_path / "all.h5")
 
 
 class Lazy(Mapping[str, LayerStats]):
