@@ -5,10 +5,14 @@ it in a file, `merge` puts shards together; `spectrum`, `domination` and `neuron
 rows. Each is imported when first asked for, so that what reads a file does not wait for torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
+
+# A constant that type checkers know: importing typing takes longer than all else here.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from condcli.analysis.domination import domination
     from condcli.analysis.leading import leading_eigenvalues
     from condcli.analysis.merge import merge
@@ -55,6 +59,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'condcli' has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(_HOMES[name]), name)
 
 

@@ -1,5 +1,5 @@
 """``python -m condcli``: the same as the ``condcli`` command."""
 
-from condcli.cli import main
+from condcli.entry import main
 
 main()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Sequence
-from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
@@ -25,8 +24,9 @@ from condcli.commands import (
     verify,
 )
 from condcli.completion import COMPLETE, complete
-from condcli.errors import CondcliError, Terminated, Told, is_out_of_memory
-from condcli.output.terminal import be_quiet, complain, discard_stdout
+from condcli.errors import CondcliError, Terminated, Told, is_out_of_memory, text_of
+from condcli.output.terminal import be_quiet, complain, discard_stdout, show_traceback
+from condcli.signals import forget, received
 
 app = typer.Typer(
     name="condcli",
@@ -41,6 +41,12 @@ app.command(epilog=inspect.EXAMPLES)(inspect.inspect)
 app.command(epilog=verify.EXAMPLES)(verify.verify)
 app.add_typer(arch.app, name="arch")
 app.add_typer(data.app, name="data")
+
+NO_ROOM = frozenset(
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EMFILE", "ENFILE", "EAGAIN", "ENOBUFS")
+    if hasattr(errno, name)
+)
 
 # Typer's own usage errors; the class has moved between its versions.
 _UsageError: Any = typer.BadParameter.__base__
@@ -76,44 +82,32 @@ def condcli(
         raise typer.Exit(2)
 
 
-def main() -> NoReturn:
-    """Run the command line and leave with its exit code (docs/commands.md)."""
-    # NumPy's threads would fight torch's, and waiting for each other cost more than they gain.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    signal.signal(signal.SIGTERM, _terminate)
-    if COMPLETE in os.environ:
-        sys.exit(complete(typer.main.get_command(app)))
-    sys.exit(run(sys.argv[1:]))
-
-
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; its exit code. Errors are reported on stderr in one line each."""
-    debug = False
+    debug, code = False, 0
+    forget()
     try:
         command = typer.main.get_command(app)
-        with _parsed(command, arguments) as context:
-            debug = context.params["debug"]
-            command.invoke(context)
+        try:
+            if COMPLETE in os.environ:
+                complete(command)
+            else:
+                with _parsed(command, arguments) as context:
+                    debug = context.params["debug"]
+                    command.invoke(context)
+        except (typer.Exit, Told) as leaving:
+            code = leaving.exit_code
         if sys.stdout is not None:  # closed by the caller: there is nobody to tell
             sys.stdout.flush()
-    except (typer.Exit, Told) as leaving:
-        return leaving.exit_code
     except BrokenPipeError:
         discard_stdout()
     except KeyboardInterrupt:
-        complain("interrupted")
-        return 130
-    except Terminated:
-        return 128 + signal.SIGTERM
-    except (Exception, SystemExit) as error:
-        if isinstance(error.__context__, BrokenPipeError) and isinstance(error, SystemExit):
-            return 0  # Rich's way to say that the reader has gone
-        if debug:
-            traceback.print_exc()
-        code, line = _explained(error)
-        complain("error: " + " ".join(line.split()))
-        return code
-    return 0
+        return _interrupted()
+    except Terminated as stop:
+        return stop.exit_code
+    except BaseException as error:  # libraries in Rust raise no Exception when they panic
+        return _failed(error, debug=debug)
+    return code
 
 
 def _parsed(command: Any, arguments: Sequence[str]) -> Any:
@@ -123,6 +117,24 @@ def _parsed(command: Any, arguments: Sequence[str]) -> Any:
         if leaving.code != 0:
             raise
         raise typer.Exit from None  # Typer's way out of --show-completion
+
+
+def _interrupted() -> int:
+    complain("interrupted")
+    return 130
+
+
+def _failed(error: BaseException, *, debug: bool) -> int:
+    """Say what went wrong; the exit code."""
+    if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
+        return 0  # Rich's way to say that the reader has gone
+    if number := received():
+        return _interrupted() if number == signal.SIGINT else 128 + number
+    if debug:
+        show_traceback(error)
+    code, line = _explained(error)
+    complain("error: " + " ".join(line.split()))
+    return code
 
 
 def _explained(error: BaseException) -> tuple[int, str]:
@@ -136,11 +148,9 @@ def _explained(error: BaseException) -> tuple[int, str]:
         return 5, "memory is too short; pass a smaller --batch-size, or only some --layers"
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
-        return 5, f"{where}{error.strerror}; make room or give permission, or choose another place"
-    what = f"{type(error).__name__}: {error}"[:300]
+        if error.errno in NO_ROOM:
+            return 5, f"{where}{error.strerror}; make room, or choose another place"
+        # What is written fails with an error of its own: this is of something that was read.
+        return 3, f"{where}{error.strerror}; see that it stays there and readable, then run again"
+    what = f"{type(error).__name__}: {text_of(error)}"[:300]
     return 70, f"a bug in condcli ({what}); run condcli --debug … and report what it says"
-
-
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    """Leave by an exception, so that temporary files are cleaned up."""
-    raise Terminated

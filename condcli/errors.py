@@ -1,5 +1,7 @@
 """The errors that condcli raises on purpose, and the ones that stop it from outside."""
 
+import signal
+
 
 class CondcliError(Exception):
     """What is wrong, with which file or value, and what to do about it.
@@ -59,7 +61,15 @@ class Told(Exception):
 
 
 class Terminated(BaseException):
-    """SIGTERM came. Nothing may take it for an error, or for the SystemExit of someone's code."""
+    """SIGTERM or SIGHUP came: no error, nor the SystemExit of someone's code."""
+
+    def __init__(self, number: int = signal.SIGTERM) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
+
+
+# What no code that is not ours may be blamed for.
+FROM_OUTSIDE = (KeyboardInterrupt, Terminated, GeneratorExit)
 
 
 # torch says so by a plain RuntimeError, in other words on each device.
@@ -70,6 +80,8 @@ _OUT_OF_MEMORY = (
     "not enough memory",
     "[enforce fail at alloc_cpu.cpp",
     "_status_alloc_failed",  # cuBLAS and cuDNN
+    "could not create a primitive",  # oneDNN
+    "failed to map segment",  # the loader of shared libraries
 )
 
 
@@ -77,7 +89,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, as Python, the system or torch tells it."""
     if isinstance(error, MemoryError):
         return True
-    said = str(error).lower()
-    return isinstance(error, RuntimeError | OSError) and any(
+    said = text_of(error).lower()
+    return isinstance(error, RuntimeError | OSError | ImportError) and any(
         word in said for word in _OUT_OF_MEMORY
     )
+
+
+def text_of(error: BaseException) -> str:
+    """What the error says of itself; nothing where even that fails."""
+    try:
+        return str(error)
+    except Exception:
+        return ""

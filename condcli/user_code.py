@@ -17,9 +17,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from condcli.errors import CondcliError, InputError, Terminated, UsageError, is_out_of_memory
+from condcli.errors import (
+    FROM_OUTSIDE,
+    CondcliError,
+    InputError,
+    UsageError,
+    is_out_of_memory,
+    text_of,
+)
 
-_STDOUT, _STDERR = 1, 2
 LONGEST_CAUSE = 200  # characters of someone else's error message in our one line
 _kept: dict[Path, ModuleType] | None = None  # modules that have run, where each is to run once
 
@@ -52,14 +58,15 @@ def load_function(spec: str) -> Callable[..., Any]:
 def foreign_code(explained: Callable[[BaseException], CondcliError]) -> Iterator[None]:
     """Runs code that is not ours: `explained` makes one CondcliError of whatever it raises.
 
-    That includes SystemExit, which must not decide our exit code, and the panics of code in Rust,
-    which are no Exceptions. Our own errors, a lack of memory and what comes from outside (Ctrl-C,
-    SIGTERM) pass. What the code prints goes to stderr: stdout is for results.
+    That includes SystemExit, which must not decide our exit code, and panics of libraries in Rust.
+    Our own errors, a lack of memory and what comes from outside (Ctrl-C, SIGTERM) pass. What the
+    code prints goes to stderr: stdout is for results. Where it has left the current folder it is
+    brought back, so that relative paths stay what the person meant.
     """
     try:
-        with redirect_stdout(sys.stderr), _descriptor_of_stdout_on_stderr():
+        with redirect_stdout(sys.stderr), _here():
             yield
-    except (CondcliError, KeyboardInterrupt, Terminated, GeneratorExit):
+    except (CondcliError, *FROM_OUTSIDE):
         raise
     except BaseException as error:
         if is_out_of_memory(error):
@@ -68,20 +75,20 @@ def foreign_code(explained: Callable[[BaseException], CondcliError]) -> Iterator
 
 
 @contextmanager
-def _descriptor_of_stdout_on_stderr() -> Iterator[None]:
-    """What libraries in C and child processes print goes to stderr, too."""
+def _here() -> Iterator[None]:
+    folder = _current_folder()
     try:
-        stdout = os.dup(_STDOUT)
-    except OSError:  # closed
-        yield
-        return
-    try:
-        with suppress(OSError):  # stderr may be closed, too
-            os.dup2(_STDERR, _STDOUT)
         yield
     finally:
-        os.dup2(stdout, _STDOUT)
-        os.close(stdout)
+        if folder is not None and _current_folder() != folder:
+            os.chdir(folder)
+
+
+def _current_folder() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:  # it has been removed
+        return None
 
 
 @contextmanager
@@ -100,7 +107,7 @@ def errors_reported(spec: str) -> Iterator[None]:
 
 def one_line(error: BaseException) -> str:
     """`Type: message` of someone else's error, cut to a length that a line can take."""
-    text = error.msg if isinstance(error, SyntaxError) else str(error)
+    text = error.msg if isinstance(error, SyntaxError) else text_of(error)
     words = " ".join(text.split())
     cause = words if len(words) <= LONGEST_CAUSE else f"{words[:LONGEST_CAUSE]}…"
     return f"{type(error).__name__}: {cause}" if cause else type(error).__name__

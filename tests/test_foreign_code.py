@@ -15,6 +15,7 @@ from condcli.capture.rehearsal import network_errors
 from condcli.cli import run
 from condcli.errors import CannotFinishError, InputError, Terminated, is_out_of_memory
 from condcli.models import ZOO, load, read_checkpoint
+from condcli.signals import ENDING, leave_by_exception
 from condcli.user_code import errors_reported
 
 NETWORK = """
@@ -91,13 +92,13 @@ def test_a_network_too_large_for_memory_exits_5(place: str, probed: Callable[...
 def test_sigterm_in_foreign_code_exits_143(
     place: str, probed: Callable[..., Run], monkeypatch: Any
 ) -> None:
-    from condcli.cli import _terminate
-
-    before = signal.signal(signal.SIGTERM, _terminate)
+    before = {number: signal.getsignal(number) for number in ENDING}
+    signal.signal(signal.SIGTERM, leave_by_exception)
     try:
         assert probed(**{place: "os.kill(os.getpid(), signal.SIGTERM)"}).code == 143
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), Terminated(), MemoryError()])

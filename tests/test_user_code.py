@@ -1,10 +1,11 @@
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
 from condcli.errors import InputError, UsageError
-from condcli.user_code import errors_reported, load_function
+from condcli.user_code import errors_reported, files_run_once, load_function
 
 
 @pytest.fixture
@@ -112,3 +113,29 @@ def test_what_the_code_prints_is_not_on_stdout(code, capsys):
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err == "loading\ncalling\n"
+
+
+def test_a_panic_of_a_library_is_an_error_of_what_called_it():
+    class PanicError(BaseException): ...
+
+    with pytest.raises(InputError, match="words: PanicError: no"), errors_reported("words"):
+        raise PanicError("no")
+
+
+def test_code_that_leaves_the_current_folder_is_brought_back(code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    file = code("import os\ndef f(): os.chdir('elsewhere')\n")
+    function = load_function(f"{file}:f")
+    with errors_reported("mine.py:f"):
+        function()
+        assert os.getcwd() == str(tmp_path / "elsewhere")
+    assert os.getcwd() == str(tmp_path)
+
+
+def test_files_run_once_where_they_are_to(code, capsys):
+    file = code("print('ran')\ndef f(): ...\n")
+    with files_run_once():
+        assert load_function(f"{file}:f") is load_function(f"{file}:f")
+    load_function(f"{file}:f")
+    assert capsys.readouterr().err == "ran\n" * 2

@@ -37,7 +37,7 @@ class Ranks:
     @property
     def here(self) -> int:
         """How many of them share this machine's memory."""
-        return int(os.environ.get("LOCAL_WORLD_SIZE", self.of)) if self.of > 1 else 1
+        return _number("LOCAL_WORLD_SIZE", self.of) if self.of > 1 else 1
 
     def device(self, name: str) -> str:
         """The device that ``auto`` or ``cuda`` means: several processes have one each."""
@@ -83,7 +83,16 @@ class PeerLostError(CannotFinishError):
 
 def launched() -> bool:
     """Whether ``torchrun`` has started this process as one of several."""
-    return "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return "TORCHELASTIC_RUN_ID" in os.environ and _number("WORLD_SIZE", 1) > 1
+
+
+def _number(variable: str, default: int) -> int:
+    text = os.environ.get(variable, str(default))
+    if not (text.isascii() and text.isdigit()):
+        raise UsageError(
+            f"{variable}={text} in the environment is no number", "leave it to torchrun"
+        )
+    return int(text)
 
 
 def present() -> Ranks:

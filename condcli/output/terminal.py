@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import traceback
 from contextlib import suppress
 
 from condcli.output.escaping import escaped
 
+LONGEST_LINE = 2000  # characters on stderr
 _ASCII = str.maketrans(
     {
         "λ": "l",
@@ -55,10 +57,27 @@ def notice(message: str) -> None:
 
 
 def complain(message: str) -> None:
-    """Say one line on stderr; what cannot be shown in one line is escaped."""
+    """Say one line on stderr; what cannot be shown in one line is escaped, or left out."""
+    _write_error(f"condcli: {shortened(escaped(message))}")
+
+
+def show_traceback(error: BaseException) -> None:
+    """Show on stderr where the error comes from; names from files are escaped there, too."""
+    for part in traceback.format_exception(error):
+        for line in part.rstrip("\n").split("\n"):
+            _write_error(escaped(line))
+
+
+def _write_error(line: str) -> None:
     if sys.stderr is None:  # closed: print would turn to stdout
         return
-    print(f"condcli: {escaped(message)}", file=sys.stderr, flush=True)
+    print(line, file=sys.stderr, flush=True)
+
+
+def shortened(line: str) -> str:
+    """The line with what is too much of it left out of its middle: the remedy is at its end."""
+    half = LONGEST_LINE // 2
+    return line if len(line) <= LONGEST_LINE else f"{line[:half]} … {line[-half:]}"
 
 
 def emit(text: str) -> None:

@@ -21,7 +21,7 @@ PROGRAM = """
 import atexit, sys
 atexit.register(lambda: print(*sys.modules, file=sys.stderr))
 sys.argv = ["condcli"]
-from condcli.cli import main
+from condcli.entry import main
 main()
 """
 

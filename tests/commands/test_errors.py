@@ -108,6 +108,17 @@ def test_a_nan_exits_3_and_names_file_and_layer(file: Path, capsys: Any) -> None
     assert line.startswith("stats.h5: layer 'fc7': its input moment holds NaN or infinity; ")
 
 
+class Panic(BaseException):
+    """As libraries in Rust raise it."""
+
+
+class Mute(Exception):
+    """Fails once more when it is asked what is wrong."""
+
+    def __str__(self) -> str:
+        raise ValueError
+
+
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
@@ -120,6 +131,13 @@ def test_a_nan_exits_3_and_names_file_and_layer(file: Path, capsys: Any) -> None
         (RuntimeError("CUDA out of memory. Tried to allocate"), 5, "memory is too short; "),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 5, "memory is too short; "),
         (OSError(errno.ENOSPC, "No space left on device", "x.h5"), 5, "x.h5: No space left on"),
+        (OSError(errno.EMFILE, "Too many open files"), 5, "Too many open files; make room"),
+        (OSError(errno.ENOENT, "No such file or directory", "y.npz"), 3, "y.npz: No such file"),
+        (OSError(errno.EIO, "Input/output error"), 3, "Input/output error; see that it stays"),
+        (ImportError("libx.so: failed to map segment from shared object"), 5, "memory is too"),
+        (RuntimeError("could not create a primitive"), 5, "memory is too short; "),
+        (Panic("index out of bounds"), 70, "a bug in condcli (Panic: index out of bounds)"),
+        (Mute(), 70, "a bug in condcli (Mute: )"),
         (RuntimeError("odd\ntext"), 70, "a bug in condcli (RuntimeError: odd text); run condcli"),
         (OSError("no errno"), 70, "a bug in condcli (OSError: no errno)"),
         (SystemExit(3), 70, "a bug in condcli (SystemExit: 3)"),
@@ -146,6 +164,30 @@ def test_debug_adds_the_traceback_and_keeps_the_exit_code(
     assert printed.err.splitlines()[-1].startswith("condcli: error: a bug in condcli (ZeroDivision")
 
 
+def test_a_traceback_shows_names_as_tables_do(file: Path, monkeypatch: Any, capsys: Any) -> None:
+    def fail(path: Path) -> None:
+        raise InputError("layer \x1b[31mred\x07", "look")
+
+    monkeypatch.setattr(statsfile, "read", fail)
+    assert run(["--debug", "spectrum", str(file)]) == 3
+    shown = capsys.readouterr().err
+    assert r"layer \x1b[31mred\x07" in shown
+    assert all(line.isprintable() for line in shown.splitlines())
+
+
+def test_a_long_line_keeps_its_begin_and_its_remedy(
+    file: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    def fail(path: Path) -> None:
+        raise InputError("x.pt: layers " + 10 * ("y" * 70_000), "pass --arch")
+
+    monkeypatch.setattr(statsfile, "read", fail)
+    line = fails(capsys, ["spectrum", str(file)], 3)
+    assert len(line) < 2100
+    assert line.startswith("x.pt: layers yyy")
+    assert line.endswith("yyy; pass --arch")
+
+
 def test_ctrl_c_exits_130(file: Path, monkeypatch: Any, capsys: Any) -> None:
     def interrupt(path: Path) -> None:
         raise KeyboardInterrupt
@@ -157,13 +199,14 @@ def test_ctrl_c_exits_130(file: Path, monkeypatch: Any, capsys: Any) -> None:
 
 def test_a_terminated_run_cleans_up_and_exits_143(tmp_path: Path) -> None:
     program = (
-        "import os, signal, sys, condcli.cli, condcli.statsfile as statsfile\n"
+        "import os, signal, sys, condcli.statsfile as statsfile\n"
+        "from condcli.entry import main\n"
         "def read(path):\n"
         "    try: os.kill(os.getpid(), signal.SIGTERM)\n"
         "    finally: print('cleaned up')\n"
         "statsfile.read = read\n"
         "sys.argv[1:] = ['spectrum', 'x']\n"
-        "condcli.cli.main()\n"
+        "main()\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
