@@ -16,8 +16,8 @@ from tests.synthetic import layer, stats
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "sample_checkpoints" / "mlp5_he.pt"
-# Told on stdin's other end that the interpreter itself is up: before that condcli cannot be asked.
-BEGIN = "import os; os.close(0); from condcli.entry import main; main()"
+# Tells, by closing stdin, that Python itself is up: before that condcli has no say.
+BEGIN = "import os; from condcli.entry import main; os.close(0); main()"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
