@@ -19,12 +19,14 @@ from condcli.errors import CannotFinishError
 from condcli.stats import LayerSpectra, ProbeStats
 from condcli.statsfile.hdf5 import attributes, child_group
 from condcli.statsfile.names import decode, encode
+from condcli.statsfile.outputs import check_room
 from condcli.statsfile.reading import Records, damage_named, digest_of, read_open, read_record
 from condcli.statsfile.replacing import replacing
 from condcli.statsfile.staging import staged
 from condcli.statsfile.writing import not_as_written, write_record
 
 _GROUP = "derived"
+_REMEDY = "free some space, or run without --cache"
 _CHUNK = 2**20  # bytes copied at a time
 _DAMAGE = (OSError, LookupError, RuntimeError, TypeError, ValueError, AttributeError)
 
@@ -73,6 +75,7 @@ def check_keepable(path: Path) -> None:
             f"{path}: cannot keep the eigenvalues, as it or its folder is not writable",
             "run without --cache, or give permission",
         )
+    check_room(place, place.stat().st_size, remedy=_REMEDY)
 
 
 def keep_spectra(stats: ProbeStats, spectra: Iterable[LayerSpectra]) -> None:
@@ -99,7 +102,7 @@ def keep_spectra(stats: ProbeStats, spectra: Iterable[LayerSpectra]) -> None:
         place,
         force=True,
         mode=stat.S_IMODE(before.st_mode),
-        remedy="free some space, or run without --cache",
+        remedy=_REMEDY,
     ) as file:
         with open(place, "rb") as source:
             shutil.copyfileobj(source, file, _CHUNK)

@@ -45,13 +45,15 @@ def check_output(
     check_room(path, size)
 
 
-def check_room(path: Path, size: int) -> None:
+def check_room(
+    path: Path, size: int, *, remedy: str = "free some space, or name another folder"
+) -> None:
     """Raise `CannotFinishError` unless so many bytes are free where the file is to be."""
     free = shutil.disk_usage(path.parent).free
     if size > free:
         raise CannotFinishError(
             f"{path}: takes {size / _MIB:,.1f} MiB, and {free / _MIB:,.1f} MiB are free there",
-            "free some space, or name another folder",
+            remedy,
         )
 
 

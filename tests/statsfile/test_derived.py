@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -237,6 +239,12 @@ def test_a_file_that_cannot_be_replaced_is_refused_early(
     closed = path if which == "file" else path.parent
     monkeypatch.setattr(os, "access", lambda place, mode: Path(place) != closed)
     with pytest.raises(CannotFinishError, match=r"not writable; run without --cache"):
+        check_keepable(path)
+
+
+def test_room_for_a_copy_is_asked_for_early(path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=1024))
+    with pytest.raises(CannotFinishError, match=r"0\.0 MiB are free there; .* without --cache"):
         check_keepable(path)
 
 
