@@ -55,6 +55,8 @@ def file_kind(path: Path) -> Kind:
 
 def _foreign(head: bytes) -> tuple[str, str] | None:
     """What the file is, if no checkpoint that is read here, and what to do about it."""
+    if _is_safetensors(head):  # its first byte, of a length, may be any other format's
+        return None
     for prefix, what in FOREIGN.items():
         if head.startswith(prefix):
             return what
@@ -73,6 +75,11 @@ def _foreign(head: bytes) -> tuple[str, str] | None:
     return None
 
 
+def _is_safetensors(head: bytes) -> bool:
+    """Whether it begins with the length of a header, and the header."""
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < LONGEST_SAFETENSORS_HEADER
+
+
 def _tar(head: bytes) -> tuple[str, str]:
     if head[:100].rstrip(b"\0") in TORCH_OF_2016:
         return "a tar archive of a torch before 0.1.10", "load and save it again with torch 1.x"
@@ -82,11 +89,11 @@ def _tar(head: bytes) -> tuple[str, str]:
 def _checkpoint_kind(path: Path, head: bytes) -> Kind:
     if head.startswith(b"PK\x03\x04"):
         return "zip"
+    if _is_safetensors(head):
+        return "safetensors"
     if head.startswith(b"\x80"):
         # A pickle of tensors has the magic number, too, but not at its beginning.
         return "legacy" if LEGACY_MAGIC in head[:LEGACY_HEAD] else "pickle"
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < LONGEST_SAFETENSORS_HEADER:
-        return "safetensors"
     raise InputError(f"{path} is no checkpoint: it begins with {head[:8]!r}", _TORCH_FIRST)
 
 
