@@ -76,6 +76,7 @@ def probe(
     from condcli.capture import Options, measure, rehearse
     from condcli.capture.batch_size import fitting, halving, least_size
     from condcli.capture.memory import needs, require_room
+    from condcli.capture.planning import require_room_for_moments
     from condcli.capture.ranks import ALONE, present
 
     if dtype not in DTYPES:
@@ -100,6 +101,7 @@ def probe(
         shard=WHOLE if shard is None else Share.parse(shard),
     )
     subject = subject_of(model)
+    require_room_for_moments(subject.module, options, processes=ranks.here)
     probe_set = probe_set_of(
         data,
         subject,

@@ -94,23 +94,31 @@ def test_data_without_examples_are_refused() -> None:
 def test_a_batch_that_will_not_fit_is_refused_before_it_is_tried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("condcli.capture.memory.available_memory", lambda device: 500)
+    monkeypatch.setattr("condcli.capture.memory.available_memory", lambda device: 20_000)
     with pytest.raises(CannotFinishError, match="--batch-size"):
         condcli.probe(
-            model(), TensorDataset(torch.randn(2000, 4), torch.zeros(2000).long()), batch_size=1000
+            model(),
+            TensorDataset(torch.randn(2000, 4), torch.zeros(2000).long()),
+            batch_size=1000,
+            per_example="none",
         )
 
 
 @pytest.mark.parametrize(
-    ("options", "remedy"), [({}, "--exclude 2,"), ({"per_example": "all"}, "--per-example")]
+    ("options", "free", "remedy"),
+    [
+        ({"per_example": "none"}, 20_000, "--exclude 2,"),
+        ({}, 300_000, "--per-example none"),
+        ({"per_example": "all"}, 300_000, "--per-example auto"),
+    ],
 )
 def test_moments_and_gradients_that_will_not_fit_are_refused_with_a_way_out(
-    options: dict[str, str], remedy: str, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, str], free: int, remedy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Tokens: 2 × 3 numbers a row, W of 40 × 3; 24 · (40² + 3²) bytes of moments."""
+    """24 · (40² + 3² + 80² + 3²) bytes of moments, and 2000 · 4 · (80 + 3) of inputs and δ."""
     network = nn.Sequential(nn.Linear(3, 40), nn.Flatten(), nn.Linear(80, 3))
     tokens = (torch.randn(2000, 2, 3), torch.arange(2000) % 3)
-    monkeypatch.setattr("condcli.capture.memory.available_memory", lambda device: 20_000)
+    monkeypatch.setattr("condcli.capture.memory.available_memory", lambda device: free)
     with pytest.raises(CannotFinishError, match=remedy):
         condcli.probe(network, tokens, batch_size=1, **options)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from condcli import machine
 from condcli.capture.large_pages import forget_rest
 from condcli.errors import CannotFinishError
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from condcli.capture.options import Options
     from condcli.capture.rehearsal import Rehearsal
 
-GIB = 2**30
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 LARGEST_MMAP_THRESHOLD = 2**25  # that glibc takes
 # Beside what autograd keeps, a pass holds gradients and work space of about the same size.
@@ -43,12 +43,8 @@ def available_memory(device: torch.device) -> int | None:
     """Bytes that can still be had on ``device``; None if unknown."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        with open("/proc/meminfo") as lines:
-            fields = dict(line.split(":") for line in lines)
-        return int(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError):
-        return None
+    free = machine.free_memory()
+    return None if free is None else free.bytes
 
 
 @contextmanager
@@ -111,12 +107,18 @@ def require_room(
         return
     room, total = _room(device, processes), _total(needs)
     assert room is not None
-    parts = ", ".join(f"{size / GIB:.2g} GiB for {what}" for what, (size, _) in needs.items())
+    parts = ", ".join(f"{machine.size(need)} for {what}" for what, (need, _) in needs.items())
     raise CannotFinishError(
-        f"about {total / GIB:.2g} GiB are needed on {device} ({parts}), and {room / GIB:.2g} GiB "
-        f"are free{' for each process' if processes > 1 else ''}",
+        f"about {machine.size(total)} are needed on {device} ({parts}), and {machine.size(room)} "
+        f"are free{_limit(device)}{' for each process' if processes > 1 else ''}",
         max(needs.values())[1],
     )
+
+
+def _limit(device: torch.device) -> str:
+    """What sets the limit, where that is not the machine itself."""
+    free = machine.free_memory() if device.type == "cpu" else None
+    return f" within {free.by}" if free and free.by != "the machine" else ""
 
 
 def has_room(
@@ -141,18 +143,31 @@ def needs(
 ) -> dict[str, tuple[float, str]]:
     """What a probe needs, as ``require_room`` takes it."""
     batch = PASS_FACTOR * rehearsal.saved_bytes * batch_size
-    gradients = rehearsal.gradient_numbers * examples * options.dtype.itemsize
     found = {
         f"a batch of {batch_size}": (float(batch), "pass a smaller --batch-size"),
-        "the moments": (
-            float(MOMENT_BYTES * rehearsal.moment_numbers),
-            f"leave wide layers out, such as --exclude {rehearsal.widest}, or name some with "
-            "--layers",
-        ),
+        "the moments": moments_need(rehearsal.moment_numbers, rehearsal.widest),
     }
-    if options.per_example == "all":
-        found["per-example gradients"] = (
-            float(gradients),
-            "pass --per-example auto, or fewer --samples",
-        )
+    if options.per_example != "none":
+        numbers, way_out = _of_each_example(rehearsal, options)
+        need = float(numbers * examples * options.dtype.itemsize)
+        found["per-example gradients"] = (need, way_out)
     return found
+
+
+def moments_need(numbers: int, widest: str) -> tuple[float, str]:
+    """What so many entries take, and what makes it less: to leave out the ``widest`` layer."""
+    return (
+        float(MOMENT_BYTES * numbers),
+        f"leave wide layers out, such as --exclude {widest}, or name some with --layers",
+    )
+
+
+def _of_each_example(rehearsal: Rehearsal, options: Options) -> tuple[int, str]:
+    """The numbers that are kept, and those of one layer once more (twice for X and Δ, which are
+    put together and scaled), when its λ_max is found; and what makes them fewer.
+    """
+    factors = rehearsal.factor_numbers + 2 * rehearsal.most_factors
+    if options.per_example != "all":
+        return factors, "pass --per-example none, or fewer --samples"
+    gradients = rehearsal.gradient_numbers + rehearsal.most_gradients
+    return factors + gradients, "pass --per-example auto, or fewer --samples"

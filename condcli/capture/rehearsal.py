@@ -52,6 +52,9 @@ class Rehearsal:
     moment_numbers: int  # entries of all moments
     widest: str  # the layer that has the most of them
     gradient_numbers: int  # weights of the layers that see more than one row per example
+    most_gradients: int  # of them, those of the largest layer
+    factor_numbers: int  # inputs and outputs of the layers that see one row per example
+    most_factors: int  # of them, those of the widest layer
     channels_last: bool  # whether the network runs in this memory format, and faster
 
 
@@ -65,6 +68,7 @@ class Survey(Capture):
         self.time_first: set[str] = set()
         self.moments: dict[str, int] = {}
         self.gradients: dict[str, int] = {}
+        self.factors: dict[str, int] = {}
 
     def _see_use(self, name: str, call: Call, use: Use, out: Tensor) -> None:
         if self.same_for_all(call, out):
@@ -83,6 +87,8 @@ class Survey(Capture):
             self.gradients[name] = out.numel() // self.examples
         elif out.dim() != 2 or name in self.gradients:
             self.gradients[name] = matrices.numel()
+        else:
+            self.factors[name] = d_in + d_out
 
 
 def rehearse(model: nn.Module, x: Tensors, options: Options, *, source: str) -> Rehearsal:
@@ -122,6 +128,9 @@ def _rehearsed(model: nn.Module, x: Tensors, options: Options) -> Rehearsal:
         moment_numbers=sum(survey.moments.values()),
         widest=max(survey.moments, key=survey.moments.__getitem__, default=""),
         gradient_numbers=sum(survey.gradients.values()),
+        most_gradients=max(survey.gradients.values(), default=0),
+        factor_numbers=sum(survey.factors.values()),
+        most_factors=max(survey.factors.values(), default=0),
         channels_last=_channels_last_pays(model, options) and _takes_channels_last(model, x, quiet),
     )
 

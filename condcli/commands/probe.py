@@ -212,6 +212,9 @@ def probe(
     The other commands answer from the file that it writes, without model or data. Several
     checkpoints are measured one after the other; one that cannot be does not stop the others.
     """
+    from condcli.machine import require_to_start
+
+    require_to_start()
     from condcli import api, series, statsfile
     from condcli.capture.ranks import ALONE, joined
     from condcli.models import load, parse_arch_args
