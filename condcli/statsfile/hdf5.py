@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from typing import Any
 
 # HDF5 reads them once, when it is loaded. A driver of HDF5_DRIVER that it does not know crashes it.
@@ -23,7 +24,16 @@ import numpy as np  # noqa: E402
 
 from condcli.statsfile.schema import Array, Attribute  # noqa: E402
 
-__all__ = ["attribute", "attributes", "child_dataset", "child_group", "h5py", "plain_array", "text"]
+__all__ = [
+    "attribute",
+    "attributes",
+    "child_dataset",
+    "child_group",
+    "h5py",
+    "plain_array",
+    "set_attributes",
+]
+_SCALAR = h5py.h5s.create(h5py.h5s.SCALAR)
 
 
 def child_group(group: Any, name: str) -> Any:
@@ -44,27 +54,43 @@ def attributes(item: Any) -> dict[str, Attribute]:
     """
     names: list[bytes] = []
     h5py.h5a.iterate(item, names.append)
-    opened = ((name, h5py.h5a.open(item, name)) for name in names)
-    return {name.decode(): _value(found) for name, found in opened if found.dtype.kind != "O"}
+    values = ((name.decode(), _value(h5py.h5a.open(item, name))) for name in names)
+    return {name: value for name, value in values if value is not None}
 
 
 def attribute(item: Any, name: bytes) -> Any:
     """One attribute of a group or dataset as a plain Python value; ValueError for other strings."""
-    found = h5py.h5a.open(item, name)
-    if found.dtype.kind == "O":
+    value = _value(h5py.h5a.open(item, name))
+    if value is None:
         raise ValueError(f"unexpected type of {name!r}")
-    return _value(found)
+    return value
 
 
-def text(value: str) -> Any:
+def set_attributes(item: Any, values: Mapping[str, Attribute]) -> None:
+    """Give a new group or dataset these attributes, sooner than h5py does it."""
+    for name, value in values.items():
+        array = _text(value) if isinstance(value, str) else np.asarray(value)
+        if isinstance(value, list):
+            array = array.astype("<i8")
+        kind = h5py.h5t.py_create(array.dtype, logical=True)
+        space = h5py.h5s.create_simple(array.shape) if array.shape else _SCALAR
+        h5py.h5a.create(item, name.encode(), kind, space).write(array, kind)
+
+
+def _text(value: str) -> Any:
     """A string as HDF5 stores it inside the attribute itself; the empty one as a NUL."""
     encoded = value.encode()
     return np.array(encoded, dtype=h5py.string_dtype("utf-8", max(1, len(encoded))))
 
 
 def _value(found: Any) -> Any:
-    array = np.empty(found.shape, found.dtype)
-    found.read(array)
+    """The value of an attribute; None for strings of any length."""
+    kind = found.get_type()
+    dtype = kind.dtype
+    if dtype.kind == "O":
+        return None
+    array = np.empty(found.shape, dtype)
+    found.read(array, kind)  # without it, h5py builds the type once more
     value = array.tolist()
     return value.decode() if isinstance(value, bytes) else value
 

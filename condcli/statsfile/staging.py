@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from io import RawIOBase
 from typing import Any, BinaryIO
 
@@ -27,7 +28,8 @@ Put = Callable[[Any, str, Array], Any]
 def staged(file: BinaryIO, mode: str) -> Iterator[tuple[Any, Put]]:
     """The HDF5 file in `file`, to be changed, and `put(group, name, array)`, which adds an array.
 
-    `put` writes to `file` at once and gives the dataset; all else is written when the block ends.
+    `put` writes to `file` at once and gives h5py's low-level dataset; all else is written when the
+    block ends.
     OSErrors are those of plain Python.
     """
     stage = _Stage(file)
@@ -35,7 +37,7 @@ def staged(file: BinaryIO, mode: str) -> Iterator[tuple[Any, Put]]:
     def put(group: Any, name: str, array: Array) -> Any:
         dataset = _room_for(group, name, array)
         if array.size:
-            stage.put(dataset.id.get_offset(), np.ascontiguousarray(array).data.cast("B"))
+            stage.put(dataset.get_offset(), np.ascontiguousarray(array).data.cast("B"))
         return dataset
 
     # From 1.10 on, HDF5's own metadata carry checksums.
@@ -45,14 +47,20 @@ def staged(file: BinaryIO, mode: str) -> Iterator[tuple[Any, Put]]:
 
 
 def _room_for(group: Any, name: str, array: Array) -> Any:
-    """A dataset whose place in the file is settled, and which HDF5 itself leaves alone."""
+    """A dataset whose place in the file is settled."""
+    kind, space = h5py.h5t.py_create(array.dtype), h5py.h5s.create_simple(array.shape)
+    return h5py.h5d.create(group.id, name.encode(), kind, space, _plan())
+
+
+@cache
+def _plan() -> Any:
+    """How HDF5 is to make room for an array that it leaves alone itself."""
     plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plan.set_layout(h5py.h5d.CONTIGUOUS)
     plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     plan.set_obj_track_times(False)  # the same statistics give the same bytes
-    kind, space = h5py.h5t.py_create(array.dtype), h5py.h5s.create_simple(array.shape)
-    return h5py.Dataset(h5py.h5d.create(group.id, name.encode(), kind, space, plan))
+    return plan
 
 
 class _Stage(RawIOBase):

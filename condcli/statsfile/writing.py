@@ -12,7 +12,7 @@ import numpy as np
 from condcli.errors import CannotFinishError, InputError
 from condcli.stats import ProbeStats
 from condcli.statsfile import schema
-from condcli.statsfile.hdf5 import text
+from condcli.statsfile.hdf5 import set_attributes
 from condcli.statsfile.names import encode
 from condcli.statsfile.outputs import check_output
 from condcli.statsfile.reading import Records, read_open
@@ -63,9 +63,8 @@ def _write_all(stats: ProbeStats, file: BinaryIO) -> None:
             group = hdf5.create_group(section, track_order=True)
             for name, record in getattr(stats, section).items():
                 members.append(write_record(group, name, record, stats.provenance.dtype, put))
-        _set_attributes(hdf5, attributes)
-        hdf5.attrs[schema.DIGEST] = text(schema.digest_of_group(attributes, members))
-        hdf5.attrs[schema.COMPLETE] = 1
+        digest = schema.digest_of_group(attributes, members)
+        set_attributes(hdf5.id, attributes | {schema.DIGEST: digest, schema.COMPLETE: 1})
 
 
 def _check_whole(path: Path, file: BinaryIO) -> None:
@@ -101,18 +100,10 @@ def write_record(
     for key, array in schema.arrays_of(record).items():
         stored = _stored(array, dtype)
         digests[key] = schema.digest_of_array(stored)
-        put(group, key, stored).attrs[schema.DIGEST] = text(digests[key])
+        set_attributes(put(group, key, stored), {schema.DIGEST: digests[key]})
     digest = schema.digest_of_group(attributes, digests.items())
-    _set_attributes(group, attributes | {schema.DIGEST: digest})
+    set_attributes(group.id, attributes | {schema.DIGEST: digest})
     return group.name, digest
-
-
-def _set_attributes(item: Any, attributes: Mapping[str, schema.Attribute]) -> None:
-    for name, value in attributes.items():
-        if isinstance(value, list):
-            item.attrs[name] = np.array(value, dtype="<i8")
-        else:
-            item.attrs[name] = text(value) if isinstance(value, str) else value
 
 
 def _stored(array: schema.Array, dtype: str) -> schema.Array:
