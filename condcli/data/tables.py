@@ -88,8 +88,16 @@ def _read_json(file: Path) -> Any:
     content = file.read_bytes()
     if content.lstrip()[:1] == b"[":
         content = "\n".join(json.dumps(row) for row in json.loads(content)).encode()
+    _require_objects(content)
     options = lines.ReadOptions(use_threads=False, block_size=min(len(content) + 1, WHOLE))
     return lines.read_json(io.BytesIO(content), read_options=options)
+
+
+def _require_objects(content: bytes) -> None:
+    """Raises ValueError unless each line holds one object: a damaged `null` crashes pyarrow."""
+    for number, line in enumerate(content.splitlines(), 1):
+        if line.strip() and not isinstance(json.loads(line), dict):
+            raise ValueError(f"line {number} is no object")
 
 
 READERS = {

@@ -198,3 +198,11 @@ def test_columns_of_lists_are_arrays_by_their_names(tmp_path):
     inputs, targets, _ = gathered(write(tmp_path / "set.parquet", rows))
     assert inputs.tolist() == x.tolist()
     assert targets.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("line", ["null:", "null", "[1]", '{"a": 1}null:', "3"])
+def test_a_line_that_is_no_object_is_refused(line, tmp_path):
+    """pyarrow 26 ends by SIGSEGV on the first of these."""
+    (tmp_path / "set.jsonl").write_text(f'{{"a": 1, "price": 2}}\n{line}\n')
+    with pytest.raises(InputError, match=r"set\.jsonl: not a sound \.jsonl file"):
+        open_data(str(tmp_path / "set.jsonl"), target="price")

@@ -1,0 +1,38 @@
+"""A few seconds of fuzzing for each parser; `make fuzz` takes longer."""
+
+from __future__ import annotations
+
+import pytest
+
+from condcli.errors import InputError
+from tests.reliability.fuzz import PARSERS, edited, parses
+
+
+@pytest.mark.parametrize("name", PARSERS)
+def test_whatever_comes_is_refused_or_read(name: str) -> None:
+    PARSERS[name]()
+
+
+def test_another_error_than_ours_is_found() -> None:
+    with pytest.raises(ZeroDivisionError):
+        parses(lambda: 1 // 0)
+
+    def refuse() -> None:
+        raise InputError("what", "do this")
+
+    parses(refuse)
+
+
+@pytest.mark.parametrize(
+    ("edit", "found"),
+    [
+        (("flip", 0.5, b"\x01"), b"abbd"),
+        (("insert", 0.5, b"xy"), b"abxycd"),
+        (("overwrite", 0.25, b"xy"), b"axyd"),
+        (("delete", 0.0, b".."), b"cd"),
+        (("repeat", 0.5, b"."), b"abccd"),
+        (("cut", 0.5, b""), b"ab"),
+    ],
+)
+def test_edits_do_what_they_are_called(edit: tuple[str, float, bytes], found: bytes) -> None:
+    assert edited(b"abcd", [edit]) == found
