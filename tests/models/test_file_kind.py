@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from condcli.errors import InputError, UnsafeError
 from condcli.models import read_checkpoint
 
 # Of a safetensors file these are its header's length; pickles, msgpack, ONNX begin alike.
@@ -20,3 +21,10 @@ def test_safetensors_of_any_header_length_are_read(length: int, tmp_path: Path) 
     (tmp_path / "model.safetensors").write_bytes(content)
     checkpoint = read_checkpoint(tmp_path / "model.safetensors")
     assert checkpoint.format == "safetensors"
+
+
+@pytest.mark.parametrize("byte", range(256))
+def test_a_single_byte_is_no_checkpoint(byte: int, tmp_path: Path) -> None:
+    (tmp_path / "model.pt").write_bytes(bytes([byte]))
+    with pytest.raises((InputError, UnsafeError), match=r"model\.pt"):
+        read_checkpoint(tmp_path / "model.pt")

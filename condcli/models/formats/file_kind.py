@@ -70,7 +70,7 @@ def _foreign(head: bytes) -> tuple[str, str] | None:
     if head[4:8] == b"TFL3":
         return "a TensorFlow Lite model", _TORCH_FIRST
     # msgpack: a map of a few keys, of which the first is a string
-    if 0x81 <= head[0] <= 0x8F and 0xA1 <= head[1] <= 0xBF:
+    if len(head) > 1 and 0x81 <= head[0] <= 0x8F and 0xA1 <= head[1] <= 0xBF:
         return "a msgpack file, as Flax writes", "save the flattened parameters with safetensors"
     return None
 
