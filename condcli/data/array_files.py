@@ -6,13 +6,13 @@ Pickled objects are refused, never opened.
 from __future__ import annotations
 
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
+from condcli.archive import check_archive
 from condcli.data.arrays import in_memory
 from condcli.data.items import ACCEPTED, as_pair
 from condcli.data.locate import existing_file
@@ -20,24 +20,22 @@ from condcli.data.probe_set import Examples
 from condcli.data.request import Request
 from condcli.data.split_names import names_of_split
 from condcli.errors import CannotFinishError, CondcliError, InputError, UnsafeError
+from condcli.files import unchanged, without_panic
+from condcli.npz import check_npz
+from condcli.pickled import check_tuples
 
 PICKLE = b"\x80"  # the first byte of a pickle of protocol 2 and up
+ZIP = b"PK\x03\x04"
+HARMLESS = 1 << 30  # bytes that an archive may unpack to, however small it is
 
 
 def open_npz(path: str, request: Request) -> Examples:
     """The examples of np.savez(FILE, x=…, y=…)."""
     file = existing_file(path)
-    _require_sound_zip(file)
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-    except ValueError as error:
-        if "allow_pickle" in str(error):  # what numpy says about arrays of objects
-            raise _unsafe(file) from error
-        raise _damaged(file) from error
-    except Exception as error:
-        raise unreadable(file, error) from error
-    return _examples(arrays, path, request)
+    with unchanged(file) as stream:
+        _require_zip(file, stream)
+        check_npz(file, stream, harmless=HARMLESS)
+        return _examples(_arrays(file, stream), path, request)
 
 
 def open_pt(path: str, request: Request) -> Examples:
@@ -47,15 +45,18 @@ def open_pt(path: str, request: Request) -> Examples:
     import torch
 
     file = existing_file(path)
-    _require_sound_zip(file)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            content = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise _unsafe(file) from error
-    except Exception as error:  # torch raises eight types; its text is not for users
-        raise unreadable(file, error) from error
+    with unchanged(file) as stream:
+        _require_zip(file, stream)
+        check_archive(file, stream)
+        check_tuples(file, stream)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                content = torch.load(stream, map_location="cpu", weights_only=True, mmap=False)
+        except pickle.UnpicklingError as error:
+            raise _unsafe(file) from error
+        except Exception as error:  # torch raises eight types; its text is not for users
+            raise unreadable(file, error) from error
     if not isinstance(content, dict | tuple | list):
         raise InputError(f"{file}: holds a {type(content).__name__}", ACCEPTED)
     for key, value in content.items() if isinstance(content, dict) else enumerate(content):
@@ -66,16 +67,30 @@ def open_pt(path: str, request: Request) -> Examples:
 def open_safetensors(path: str, request: Request) -> Examples:
     """The examples of safetensors.torch.save_file({"x": …, "y": …}, FILE)."""
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load
 
     file = existing_file(path)
+    with unchanged(file) as stream:
+        try:
+            with without_panic():
+                tensors = load(stream.read())  # load_file would map it into memory
+        except SafetensorError as error:
+            raise _damaged(file) from error
+        except Exception as error:
+            raise unreadable(file, error) from error
+    return _examples(tensors, path, request)
+
+
+def _arrays(file: Path, stream: IO[bytes]) -> dict[str, Any]:
     try:
-        tensors = load_file(file)
-    except SafetensorError as error:
+        with np.load(stream, allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except ValueError as error:
+        if "allow_pickle" in str(error):  # what numpy says about arrays of objects
+            raise _unsafe(file) from error
         raise _damaged(file) from error
     except Exception as error:
         raise unreadable(file, error) from error
-    return _examples(tensors, path, request)
 
 
 def _examples(content: Any, path: str, request: Request) -> Examples:
@@ -99,17 +114,12 @@ def unreadable(file: Path, error: Exception) -> CondcliError:
     return _damaged(file)
 
 
-def _require_sound_zip(file: Path) -> None:
-    """Raises unless every entry of the archive has its recorded checksum (torch checks none)."""
-    try:
-        with file.open("rb") as stream:
-            first = stream.read(1)
-            unsound = first != PICKLE and zipfile.ZipFile(stream).testzip() is not None
-    except Exception as error:
-        raise unreadable(file, error) from error
-    if first == PICKLE:
+def _require_zip(file: Path, stream: IO[bytes]) -> None:
+    """Raises UnsafeError for a pickle, as which torch once saved, InputError for all but a zip."""
+    head = stream.read(len(ZIP))
+    if head.startswith(PICKLE):
         raise _unsafe(file)
-    if unsound:
+    if head != ZIP:
         raise _damaged(file)
 
 

@@ -1,6 +1,6 @@
 """CIFAR-10 and CIFAR-100, from the binary version, or from torchvision's.
 
-The binary version is preferred: torchvision's consists of pickles, which it opens only when their
+The binary version is preferred: torchvision's consists of pickles, which are opened only when their
 checksums are the known ones.
 """
 
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from condcli.data.arrays import in_memory
+from condcli.data.cifar_pickles import Arrays, read_pickles
 from condcli.data.locate import missing, open_with_torchvision, read_bytes
 from condcli.data.normalization import Normalization
 from condcli.data.probe_set import Examples
@@ -21,7 +21,6 @@ from condcli.errors import InputError
 
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
-Arrays = tuple[npt.NDArray[Any], npt.NDArray[Any]]  # images (N, 3, 32, 32), labels (N,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,22 +107,9 @@ def _read_torchvision(cifar: Cifar, split: str, root: Path, download: bool) -> A
 
     kind = getattr(datasets, cifar.name)
     folder = root / kind.base_folder
-    if not download and not folder.is_dir():
+    if download:
+        open_with_torchvision(cifar.name, root, download=True)
+    elif not folder.is_dir():
         raise missing(cifar.name, root / cifar.folder, folder)
-    try:
-        dataset = open_with_torchvision(cifar.name, root, download=download, train=split == "train")
-    except RuntimeError as error:
-        raise InputError(
-            f"{_first_damaged(kind, folder)}: missing or damaged",
-            "get it again with --download",
-        ) from error
-    return np.transpose(dataset.data, (0, 3, 1, 2)), np.array(dataset.targets, dtype=np.int64)
-
-
-def _first_damaged(kind: Any, folder: Path) -> Path:
-    from torchvision.datasets.utils import check_integrity
-
-    files = [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]
-    return next(
-        (folder / file for file, md5 in files if not check_integrity(folder / file, md5)), folder
-    )
+    files = kind.train_list if split == "train" else kind.test_list
+    return read_pickles(cifar.name, [(folder / file, md5) for file, md5 in files])

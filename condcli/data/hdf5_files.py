@@ -6,10 +6,11 @@ are refused here, as are filters that would need a plug-in.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from condcli.batch import Batch, examples_in
 from condcli.data.array_files import unreadable
@@ -20,7 +21,9 @@ from condcli.data.probe_set import Examples, IntArray
 from condcli.data.request import Request
 from condcli.data.split_names import names_of_split
 from condcli.errors import CondcliError, InputError
+from condcli.files import identity, unchanged
 
+LARGEST_CHUNK = 1 << 28  # bytes
 FILTERS = frozenset({1, 2, 3, 32000})  # deflate, shuffle, fletcher32 and h5py's own lzf
 
 
@@ -29,25 +32,27 @@ def open_hdf5(path: str, request: Request) -> Examples:
     import torch
 
     file = existing_file(path)
-    with _opened(file) as content:
+    with unchanged(file) as stream, _opened(file, stream) as content:
+        first = identity(stream)
         split, names = names_of_split(_names(file, content), request.split, path)
         shapes = {plain: _checked_shape(file, content, name) for plain, name in names.items()}
     x, y = divided({name: torch.empty(shapes[name], device="meta") for name in shapes}, path)
     require_paired(x, x if y is None else y, path)
 
     def fetch(indices: IntArray) -> Batch:
-        with _opened(file) as content:
+        with unchanged(file, like=first) as stream, _opened(file, stream) as content:
             return as_pair({plain: content[name][indices] for plain, name in names.items()}, path)
 
     return Examples(total=examples_in(x), fetch=fetch, split=split)
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[Any]:
+def _opened(file: Path, stream: BinaryIO) -> Iterator[Any]:
+    """HDF5's view of the open `file`: through Python, so that it opens, and locks, nothing."""
     from condcli.statsfile.hdf5 import h5py
 
     try:
-        with h5py.File(file, "r") as content:
+        with h5py.File(stream, "r") as content:
             yield content
     except CondcliError:
         raise
@@ -57,14 +62,23 @@ def _opened(file: Path) -> Iterator[Any]:
 
 def _names(file: Path, content: Any) -> list[str]:
     """The data sets at the top of the file."""
-    from condcli.statsfile.hdf5 import h5py
+    from condcli.statsfile.hdf5 import attributes, h5py
+    from condcli.statsfile.schema import FORMAT
 
-    if content.attrs.get("format") == "condcli-stats":
+    if attributes(content.id).get("format") == FORMAT:
         raise InputError(
             f"{file}: a statistics file of condcli, not data",
             f"read it with condcli spectrum {file}",
         )
-    names = [name for name in content if content.get(name, getclass=True) is not h5py.Group]
+
+    def is_link(name: str) -> bool:
+        return not isinstance(content.get(name, getlink=True), h5py.HardLink)
+
+    names = [
+        name
+        for name in content
+        if is_link(name) or content.get(name, getclass=True) is not h5py.Group
+    ]
     if not names:
         groups = ", ".join(list(content)[:10]) or "nothing"
         raise InputError(f"{file}: has no data sets, only {groups}", "store x and y at its top")
@@ -87,6 +101,11 @@ def _checked_shape(file: Path, content: Any, name: str) -> tuple[int, ...]:
         raise InputError(
             f"{what} is stored in other files, or by a plug-in",
             "store it plainly, or compressed by gzip or lzf",
+        )
+    if math.prod(dataset.chunks or ()) * dataset.dtype.itemsize > LARGEST_CHUNK:
+        raise InputError(
+            f"{what} is in chunks of {dataset.chunks}, each of which is read whole",
+            "store it in chunks of a few examples",
         )
     if dataset.id.get_storage_size() == 0 and dataset.size:
         raise InputError(f"{what} was never written", "write the file again")

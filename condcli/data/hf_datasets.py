@@ -1,4 +1,4 @@
-"""`hfdataset:DIR`: what save_to_disk of Hugging Face's `datasets` wrote, mapped into memory."""
+"""`hfdataset:DIR`: what save_to_disk of Hugging Face's `datasets` wrote."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from condcli.data.extras import extra_library
 from condcli.data.probe_set import Examples
 from condcli.data.request import Request
 from condcli.data.table_rows import from_table
-from condcli.errors import InputError, UsageError
+from condcli.errors import CondcliError, InputError, UsageError
+from condcli.files import Sources
 
 SPLITS, STATE = "dataset_dict.json", "state.json"
 
@@ -31,14 +32,15 @@ def open_hf_dataset(path: str, request: Request) -> Examples:
         )
     library = extra_library("datasets", extra="hf", source=path)
     split, part = _split(folder, request.split)
-    try:
-        _require_own_files(part)
-        dataset = library.load_from_disk(str(part))
-        table = dataset.with_format("arrow")[:]
-    except InputError:
-        raise
-    except Exception as error:  # of pyarrow, json and datasets
-        raise InputError(f"{part}: missing, truncated or damaged", "save it again") from error
+    with Sources() as sources:
+        try:
+            _require_own_files(part, sources)
+            dataset = library.load_from_disk(str(part), keep_in_memory=True)  # and not mapped
+            table = dataset.with_format("arrow")[:]
+        except CondcliError:
+            raise
+        except Exception as error:  # of pyarrow, json and datasets
+            raise InputError(f"{part}: missing, truncated or damaged", "save it again") from error
     if not table.num_rows:
         raise InputError(f"{part}: no rows of data", "give one example or more")
     names = _class_names(dataset.features)
@@ -63,13 +65,14 @@ def _split(folder: Path, asked: str | None) -> tuple[str, Path]:
     return split, folder if split == "all" and not (folder / SPLITS).is_file() else folder / split
 
 
-def _require_own_files(folder: Path) -> None:
-    """Raises InputError for a state that names files in other places."""
-    state = json.loads((folder / STATE).read_text())
+def _require_own_files(folder: Path, sources: Sources) -> None:
+    """Raises InputError for a state that names files in other places; opens those that it names."""
+    state = json.loads(sources.open(folder / STATE).read())
     for entry in state["_data_files"]:
         name = entry["filename"]
         if Path(name).name != name:
             raise InputError(f"{folder / STATE}: names the file {name}, outside", "save it again")
+        sources.open(folder / name)
 
 
 def _class_names(features: Any) -> dict[str, tuple[str, ...]]:

@@ -6,8 +6,11 @@ is resized to 256 pixels and the centre 224 x 224 cut out, as ImageNet is usuall
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from condcli.batch import Batch
 from condcli.data.normalization import Normalization
@@ -15,11 +18,14 @@ from condcli.data.probe_set import Examples, IntArray
 from condcli.data.request import Request
 from condcli.data.tensors import to_tensor
 from condcli.errors import InputError
+from condcli.files import unchanged
 
 if TYPE_CHECKING:
     from PIL import Image
 
 RESIZE, CROP = 256, 224
+# Pillow knows a picture by its content, and would give PostScript to a program that runs it.
+PICTURE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 IMAGENET_CLASSES = 1000
 IMAGENET_USUAL = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -107,25 +113,34 @@ def _have_one_size(files: list[Path]) -> bool:
 
 def _size(file: Path) -> tuple[int, int]:
     """Height and width, from the header."""
-    from PIL import Image
-
-    try:
-        with Image.open(file) as image:
-            return image.height, image.width
-    except Exception as error:  # as in _read_image
-        raise _damaged(file) from error
+    with _opened(file) as image:
+        return image.height, image.width
 
 
 def _read_image(file: Path) -> Image.Image:
     """The image in RGB."""
+    with _opened(file) as image:
+        converted: Image.Image = image.convert("RGB")
+        return converted
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    with unchanged(file) as stream:  # and not the path, of which Pillow maps some formats
+        try:
+            with picture_of(stream) as image:
+                yield image
+        except Exception as error:  # Pillow's decoders raise almost anything on damaged files
+            raise _damaged(file) from error
+
+
+def picture_of(stream: IO[bytes]) -> Image.Image:
+    """The picture in the stream, to be decoded when it is used; raises whatever Pillow raises."""
     from PIL import Image
 
-    try:
-        with Image.open(file) as image:
-            converted: Image.Image = image.convert("RGB")
-            return converted
-    except Exception as error:  # Pillow's decoders raise almost anything on damaged files
-        raise _damaged(file) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # twice as many are refused
+        return Image.open(stream, formats=PICTURE_FORMATS)
 
 
 def _cropped(picture: Image.Image) -> Image.Image:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from condcli.errors import InputError
+from condcli.files import unchanged
 
 
 def existing_file(path: str) -> Path:
@@ -33,12 +34,13 @@ def read_bytes(name: str, file: Path) -> bytes:
     """The content of `file`, one of those of data set `name`."""
     if not file.is_file():
         raise missing(name, file)
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"{file}: cannot be read ({error.strerror})", "check its permissions and the disk"
-        ) from error
+    with unchanged(file) as stream:
+        try:
+            return stream.read()
+        except OSError as error:
+            raise InputError(
+                f"{file}: cannot be read ({error.strerror})", "check its permissions and the disk"
+            ) from error
 
 
 def open_with_torchvision(name: str, root: Path, *, download: bool, **options: Any) -> Any:

@@ -25,6 +25,7 @@ import numpy as np
 from condcli.data.arrays import in_memory
 from condcli.data.collation import from_items
 from condcli.data.features import feature_matrix, is_sound, is_text, target_array
+from condcli.data.image_folders import picture_of
 from condcli.data.items import TARGETS, TOKENS, target_name
 from condcli.data.probe_set import Examples
 from condcli.data.request import Request
@@ -52,7 +53,7 @@ class Rows:
     def value(self, name: str, index: int) -> Any:
         """One value, as Python has it; InputError where there is none.
 
-        Checked first: what is mapped into memory can be damaged, and Arrow follows any offset.
+        Checked first: what was read can be damaged, and Arrow follows any offset.
         """
         part = self.table[name].slice(index, 1)
         value = part[0].as_py() if is_sound(part) else None
@@ -131,15 +132,13 @@ def _longest(rows: Rows) -> int:
 
 
 def _pictures(rows: Rows, column: str, given: Sequence[str]) -> Examples:
-    from PIL import Image
-
     rows.request.require_used(rows.source, {"target", "transform"})
 
     def inputs(index: int) -> dict[str, Any]:
         stored = rows.value(column, index)
         content = stored.get("bytes") if isinstance(stored, dict) else stored
         try:
-            picture = Image.open(io.BytesIO(content or b""))
+            picture = picture_of(io.BytesIO(content or b""))
             picture.load()
         except Exception as error:  # Pillow's decoders raise almost anything on damaged images
             raise InputError(

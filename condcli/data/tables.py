@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from condcli.data.encoding import require_utf8
 from condcli.data.extras import extra_library
@@ -15,9 +16,12 @@ from condcli.data.probe_set import Examples
 from condcli.data.request import Request
 from condcli.data.table_rows import from_table
 from condcli.errors import InputError
+from condcli.files import unchanged
 
 SEPARATORS = (",", "\t", ";", "|")
 WHOLE = 2**31 - 1  # bytes in a block, from the first of which pyarrow tells the columns' types
+HARMLESS = 1 << 27  # values that a table may have, however small its file
+MOST_ENCODED = 100  # values a byte, of Parquet's run lengths: only of columns that hardly change
 INDEX_COLUMNS = ("", "__index_level_0__")  # pandas' row numbers
 
 
@@ -25,14 +29,15 @@ def open_table(path: str, request: Request) -> Examples:
     """The rows of a .csv, .tsv, .parquet, .jsonl or .json file, which is read into memory."""
     file = existing_file(path)
     pyarrow = extra_library("pyarrow", extra="tables", source=path)
-    if file.suffix.lower() != ".parquet":
-        require_utf8(file, remedy="convert it to UTF-8")
-    try:
-        table = READERS[file.suffix.lower()](file)
-    except (pyarrow.ArrowException, OSError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"{file}: not a sound {file.suffix} file ({_short(error)})", "write it again"
-        ) from error
+    with unchanged(file) as stream:
+        if file.suffix.lower() != ".parquet":
+            require_utf8(file, stream, remedy="convert it to UTF-8")
+        try:
+            table = READERS[file.suffix.lower()](file, stream)
+        except (pyarrow.ArrowException, OSError, ValueError, RecursionError) as error:
+            raise InputError(
+                f"{file}: not a sound {file.suffix} file ({_short(error)})", "write it again"
+            ) from error
     table = table.rename_columns([name.strip() for name in table.column_names])
     twice = [name for name, count in Counter(table.column_names).items() if count > 1]
     if twice:
@@ -43,13 +48,14 @@ def open_table(path: str, request: Request) -> Examples:
     return from_table(table, source=path, request=request)
 
 
-def _read_csv(file: Path) -> Any:
+def _read_csv(file: Path, stream: BinaryIO) -> Any:
     """The columns of a file whose first line names them, whatever separates them."""
     from pyarrow import csv
 
-    with file.open("rb") as stream:
-        header = stream.readline().decode("utf-8")
+    header = stream.readline().decode("utf-8")
     _require_names(file, header)
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
     odd: list[Any] = []
 
     def remember(row: Any) -> str:
@@ -57,11 +63,9 @@ def _read_csv(file: Path) -> Any:
         return "skip"
 
     table = csv.read_csv(
-        file,
+        stream,
         # In one piece and one thread: else a number's type is guessed from the first rows only.
-        read_options=csv.ReadOptions(
-            use_threads=False, block_size=min(file.stat().st_size + 1, WHOLE)
-        ),
+        read_options=csv.ReadOptions(use_threads=False, block_size=min(size + 1, WHOLE)),
         parse_options=csv.ParseOptions(
             delimiter=_separator(header), invalid_row_handler=remember, newlines_in_values=True
         ),
@@ -75,17 +79,24 @@ def _read_csv(file: Path) -> Any:
     return table
 
 
-def _read_parquet(file: Path) -> Any:
+def _read_parquet(file: Path, stream: BinaryIO) -> Any:
     from pyarrow import parquet
 
-    return parquet.ParquetFile(file, memory_map=True, page_checksum_verification=True).read()
+    content = parquet.ParquetFile(stream, page_checksum_verification=True)
+    values = content.metadata.num_rows * content.metadata.num_columns
+    if values > max(HARMLESS, MOST_ENCODED * os.fstat(stream.fileno()).st_size):
+        raise InputError(
+            f"{file}: claims {values:,} values, far more than it has bytes",
+            "write it without run lengths",
+        )
+    return content.read()
 
 
-def _read_json(file: Path) -> Any:
+def _read_json(file: Path, stream: BinaryIO) -> Any:
     """One object a line, or a list of objects."""
     from pyarrow import json as lines
 
-    content = file.read_bytes()
+    content = stream.read()
     if content.lstrip()[:1] == b"[":
         content = "\n".join(json.dumps(row) for row in json.loads(content)).encode()
     _require_objects(content)

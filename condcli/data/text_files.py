@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+from collections.abc import Callable, Generator
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,7 @@ from condcli.data.probe_set import Examples, IntArray
 from condcli.data.request import Request
 from condcli.data.tokenization import BYTES, find_tokenizer
 from condcli.errors import InputError
+from condcli.files import identity, replaced, unchanged
 
 PIECE = 1 << 20  # characters that are tokenised at a time, and then to the end of the line
 
@@ -26,37 +29,69 @@ def open_text(path: str, request: Request) -> Examples:
     Without a tokenizer the tokens are the bytes of the file, read when they are needed.
     """
     file, length = existing_file(path), request.length
-    if file.stat().st_size == 0:
-        raise InputError(f"{file}: empty", "give a file with text")
-    tokens = _tokens(file, request.tokenizer)
-    total = (len(tokens) - 1) // length
+    count, windows_at = (
+        _bytes(file)
+        if request.tokenizer in (None, BYTES)
+        else _tokens(file, str(request.tokenizer))
+    )
+    total = (count - 1) // length
     if total == 0:
         raise InputError(
-            f"{file}: {len(tokens)} tokens are too few for {length} and the one after",
-            f"give more text, or --length {max(1, len(tokens) - 1)} or less",
+            f"{file}: {count} tokens are too few for {length} and the one after",
+            f"give more text, or --length {max(1, count - 1)} or less",
         )
 
     def fetch(indices: IntArray) -> Batch:
         import torch
 
-        places = indices[:, None] * length + np.arange(length + 1)
-        windows = torch.from_numpy(tokens[places].astype(np.int64))
+        windows = torch.from_numpy(windows_at(indices * length, length + 1).astype(np.int64))
         return windows[:, :-1], windows[:, 1:]
 
     return Examples(total=total, fetch=fetch)
 
 
-def _tokens(file: Path, tokenizer: str | None) -> npt.NDArray[Any]:
-    if tokenizer is None or tokenizer == BYTES:
-        return np.memmap(file, dtype=np.uint8, mode="r")
+# How many tokens there are, and a function from the places where windows begin, and their length,
+# to the windows (places, length).
+_Text = tuple[int, Callable[[IntArray, int], npt.NDArray[Any]]]
+
+
+def _bytes(file: Path) -> _Text:
+    """The bytes of a file, read window by window from one that must stay as it is."""
+    with unchanged(file) as stream:
+        first = identity(stream)
+    if first.size == 0:
+        raise InputError(f"{file}: empty", "give a file with text")
+
+    def windows_at(starts: IntArray, length: int) -> npt.NDArray[np.uint8]:
+        windows = np.empty((len(starts), length), dtype=np.uint8)
+        with unchanged(file, like=first) as stream:
+            for window, start in zip(windows, starts, strict=True):
+                stream.seek(start)
+                if stream.readinto(window.data) != length:  # type: ignore[attr-defined]
+                    raise replaced(file)
+        return windows
+
+    return first.size, windows_at
+
+
+def _tokens(file: Path, tokenizer: str) -> _Text:
+    """The tokens of a text, which are kept in memory."""
     encode = find_tokenizer(tokenizer)
-    pieces = [np.array(encode(piece), dtype=np.int32) for piece in _pieces(file)]
-    return np.concatenate(pieces)
+    with unchanged(file) as stream, closing(_pieces(file, stream)) as texts:
+        pieces = [np.array(encode(text), dtype=np.int32) for text in texts]
+    if not pieces:
+        raise InputError(f"{file}: empty", "give a file with text")
+    tokens = np.concatenate(pieces)
+    return len(tokens), lambda starts, length: tokens[starts[:, None] + np.arange(length)]
 
 
-def _pieces(file: Path) -> Iterator[str]:
+def _pieces(file: Path, stream: BinaryIO) -> Generator[str, None, None]:
     """The text, in pieces of whole lines that a tokenizer can take in at a time."""
-    require_utf8(file, remedy="convert it to UTF-8, or drop --tokenizer to take its bytes")
-    with file.open(encoding="utf-8", newline="") as stream:
-        while lines := stream.readlines(PIECE):
+    remedy = "convert it to UTF-8, or drop --tokenizer to take its bytes"
+    require_utf8(file, stream, remedy=remedy)
+    text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+    try:
+        while lines := text.readlines(PIECE):
             yield "".join(lines)
+    finally:
+        text.detach()  # or it would close the stream, which is not its own

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from condcli.data.extras import extra_library
-from condcli.errors import InputError
+from condcli.errors import CondcliError, InputError
+from condcli.files import unchanged, without_panic
 from condcli.user_code import one_line
 
 BYTES = "bytes"
@@ -27,7 +28,10 @@ def find_tokenizer(name: str | None, *, longest: int | None = None) -> Callable[
         raise InputError(f"{file}: no such tokenizer", HOW)
     library = extra_library("tokenizers", extra="hf", source=f"--tokenizer {name}")
     try:
-        tokenizer = library.Tokenizer.from_file(str(file))
+        with unchanged(file) as stream, without_panic():
+            tokenizer = library.Tokenizer.from_str(stream.read().decode())
+    except CondcliError:
+        raise
     except Exception as error:  # of the kind Exception itself
         raise InputError(f"{file}: not a tokenizer of Hugging Face", HOW) from error
     tokenizer.no_padding()
@@ -37,9 +41,11 @@ def find_tokenizer(name: str | None, *, longest: int | None = None) -> Callable[
 
     def encode(text: str) -> list[int]:
         try:
-            tokens: list[int] = tokenizer.encode(text, add_special_tokens=longest is not None).ids
+            with without_panic():
+                coded = tokenizer.encode(text, add_special_tokens=longest is not None)
         except Exception as error:  # as above
             raise InputError(f"{file}: fails on the text ({one_line(error)})", HOW) from error
+        tokens: list[int] = coded.ids
         return tokens
 
     return encode

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from condcli.errors import InputError
+from condcli.files import Sources
 from condcli.models.config import find_config
-from condcli.models.formats.content import STEPS, Content
+from condcli.models.formats.content import STEPS, Content, is_step
 from condcli.models.formats.digest import sha256_of
 from condcli.models.formats.folder import read_content
 from condcli.models.places import Found, Weights, find_weights
@@ -35,6 +36,7 @@ class Checkpoint:
     path: Path  # a file or a folder
     files: tuple[Path, ...]  # that were read
     format: str
+    size: int  # bytes in all of them
     digest: Future[str]
     contents: str  # the top-level keys, shortened
     state_dict: Mapping[str, Tensor] | None  # on the CPU, dense, finite, without wrappers' prefixes
@@ -50,18 +52,13 @@ class Checkpoint:
 
     @property
     def sha256(self) -> str:
-        """Of the file; of several that of `sha256sum FILES`."""
+        """Of the file; of several that of `sha256sum FILES`. Raises InputError if one changed."""
         try:
             return self.digest.result()
         except OSError as error:
             raise InputError(
-                f"{self.path} went away while it was read ({error.strerror})", "run again"
+                f"{self.path} cannot be read to its end ({error.strerror})", "check the disk"
             ) from error
-
-    @property
-    def size(self) -> int:
-        """Bytes in all files."""
-        return sum(file.stat().st_size for file in self.files)
 
 
 def read_checkpoint(path: Path, *, trust: bool = False, weights: str | None = None) -> Checkpoint:
@@ -71,8 +68,10 @@ def read_checkpoint(path: Path, *, trust: bool = False, weights: str | None = No
     when it is missing, damaged or holds no (finite) weights, UsageError when there are none at
     `weights`, and UnsafeError when reading it would run code and `trust` is not set.
     """
-    content = read_content(path, trust=trust, weights=weights)
-    digest = sha256_of(content.files)
+    with Sources() as sources:
+        content = read_content(path, sources, trust=trust, weights=weights)
+        size = sum(sources.size(file) for file in content.files)
+        digest = sha256_of(content.files, sources)
     found = find_weights(content.data, path, weights)
     state_dict, prefix, module = _checked(found.weights, path)
     top = content.data if isinstance(content.data, Mapping) else {}
@@ -80,6 +79,7 @@ def read_checkpoint(path: Path, *, trust: bool = False, weights: str | None = No
         path=path,
         files=content.files,
         format=content.format,
+        size=size,
         digest=digest,
         contents=_contents(content.data),
         state_dict=state_dict,
@@ -182,4 +182,4 @@ def _arch_args(top: Mapping[str, object], path: Path) -> dict[str, object] | Non
 def _step(top: Mapping[str, object]) -> int | None:
     places = (top, *(top.get(key) for key in NOTES_OF_TRAINING))
     steps = (place.get(key) for place in places if isinstance(place, Mapping) for key in STEPS)
-    return next((step for step in steps if type(step) is int), None)
+    return next((step for step in steps if is_step(step)), None)

@@ -64,6 +64,25 @@ def mismatches(given: Mapping[str, Tensor], module: nn.Module) -> Mapping[str, S
     }
 
 
+def of_another_kind(given: Mapping[str, Tensor], module: nn.Module) -> Sequence[str]:
+    """The given tensors that are whole numbers where the module's are not, or the other way round.
+
+    Filled in, they would be other numbers, or parameters no longer.
+    """
+    expected = module.state_dict()
+    return [
+        f"{name!r} {_kind(tensor)} instead of {_kind(expected[name])}"
+        for name, tensor in given.items()
+        if isinstance(expected.get(name), Tensor)
+        and not is_optional(name)
+        and tensor.is_floating_point() != expected[name].is_floating_point()
+    ]
+
+
+def _kind(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
 def left_out(names: Iterable[str]) -> str:
     """A note on tensors of the checkpoint that are not the network's."""
     shown = sorted(names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from condcli.errors import InputError
 
+MOST_SHARED = 64  # times that memory is claimed: layers may share weights, some dozens of them
 PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile, Lightning
 # Of torch.compile, FSDP and activation checkpointing around a part of the network.
 WRAPPERS = re.compile(r"(^|\.)(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)(?=\.)")
@@ -39,7 +40,11 @@ def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def check_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Raises InputError naming the first tensor that is not dense, real, whole and finite."""
+    """Raises InputError naming the first tensor that is not dense, real, whole and finite.
+
+    So, too, where all tensors together are views of far less than they claim.
+    """
+    _check_claims([each for each in tensors.values() if _is_plain(each)], path)
     for name, tensor in tensors.items():
         fault = _fault(tensor, masks="mask" in name)
         if fault:
@@ -47,6 +52,29 @@ def check_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
                 f"{path}: the tensor {name!r} {fault}",
                 "probe an earlier checkpoint, or one saved with plain dense weights",
             )
+
+
+def _check_claims(tensors: Sequence[Tensor], path: Path) -> None:
+    storages = {each.untyped_storage().data_ptr(): each.untyped_storage() for each in tensors}
+    stored = sum(storage.nbytes() for storage in storages.values())
+    claimed = sum(map(_bytes, tensors))
+    if claimed > MOST_SHARED * stored:
+        raise InputError(
+            f"{path}: its {len(tensors):,} tensors claim {claimed:,} bytes, but share {stored:,}",
+            "save it with each weight once",
+        )
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return (
+        tensor.layout == torch.strided
+        and not (tensor.is_quantized or tensor.is_meta)
+        and _bytes(tensor) <= tensor.untyped_storage().nbytes()
+    )
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
 
 
 def _fault(tensor: Tensor, *, masks: bool) -> str:
@@ -57,7 +85,7 @@ def _fault(tensor: Tensor, *, masks: bool) -> str:
     if tensor.is_complex():
         return "is complex"
     # A view with stride 0 claims terabytes from a few bytes.
-    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+    if _bytes(tensor) > tensor.untyped_storage().nbytes():
         return f"claims {tensor.numel():,} numbers but stores fewer"
     if tensor.is_floating_point() and not _all_finite(tensor):
         # -inf is how an attention mask says no.

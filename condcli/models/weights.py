@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from condcli.errors import InputError
 from condcli.models.architecture import Adopt, Architecture
 from condcli.models.checkpoint import Checkpoint
-from condcli.models.fit import fitted, left_out, mismatches
+from condcli.models.fit import fitted, left_out, mismatches, of_another_kind
 from condcli.models.parts import parts
 from condcli.models.shapes import built_weightless
 
@@ -47,9 +48,8 @@ def fill(
 ) -> Filled:
     """The module of `network_for`, with the tensors of the checkpoint's state_dict as its weights.
 
-    They are copies: the file may change under the tensors that are read from it, and what a user's
-    network ties stays tied. Raises InputError for missing and unexpected tensors and those of
-    another shape.
+    Each has memory of its own, but what a user's network ties stays tied. Raises InputError for
+    missing and unexpected tensors and those of another shape or of another kind of number.
     """
     try:
         fit = fitted(state_dict, module, checkpoint.prefix)
@@ -57,9 +57,9 @@ def fill(
         raise InputError(f"{checkpoint.path}: {error.message}", error.remedy) from None
     if fit is None:
         raise _misfit(checkpoint, architecture, mismatches(state_dict, module))
+    _check_kinds(fit.tensors, module, checkpoint, architecture)
     if architecture.is_weightless:
-        copies = {name: tensor.clone() for name, tensor in fit.tensors.items()}
-        module.load_state_dict(copies, strict=False, assign=True)
+        module.load_state_dict(_unshared(fit.tensors), strict=False, assign=True)
     else:
         module.load_state_dict(fit.tensors, strict=False)
     return Filled(module=module, notes=(fit.note,) if fit.note else ())
@@ -83,6 +83,7 @@ def adopt(
             module, misfits = adopter(copies, precision(state_dict))
         beside = [name for name in misfits["unexpected"] if _is_of_another_part(name, module)]
         if not any(set(names) - set(beside) for names in misfits.values()):
+            _check_kinds(tensors, module, checkpoint, architecture)
             return Filled(module=module, notes=(left_out(beside),) if beside else ())
         faults = {
             kind: [repr(n) for n in each if n not in beside] for kind, each in misfits.items()
@@ -90,6 +91,29 @@ def adopt(
         first = first or _misfit(checkpoint, architecture, faults)
     assert first is not None  # the whole is always a candidate
     raise first
+
+
+def _check_kinds(
+    tensors: Mapping[str, Tensor],
+    module: nn.Module,
+    checkpoint: Checkpoint,
+    architecture: Architecture,
+) -> None:
+    odd = of_another_kind(tensors, module)
+    if odd:
+        raise _misfit(checkpoint, architecture, {"of another kind of number": odd})
+
+
+def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors; copies of those that share memory with others, or are a part of more."""
+    users = Counter(tensor.untyped_storage().data_ptr() for tensor in tensors.values())
+
+    def is_alone(tensor: Tensor) -> bool:
+        storage = tensor.untyped_storage()
+        whole = tensor.numel() * tensor.element_size() == storage.nbytes()
+        return whole and users[storage.data_ptr()] == 1
+
+    return {name: each if is_alone(each) else each.clone() for name, each in tensors.items()}
 
 
 def _candidates(

@@ -103,7 +103,7 @@ def pickled_root(tmp_path, monkeypatch, images):
     folder.mkdir()
 
     def write(name, content):
-        (folder / name).write_bytes(pickle.dumps(content))
+        (folder / name).write_bytes(pickle.dumps(content, protocol=4))
         return [name, hashlib.md5((folder / name).read_bytes()).hexdigest()]
 
     def batch(start):

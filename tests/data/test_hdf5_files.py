@@ -5,6 +5,7 @@ import torch
 
 from condcli.data import open_data
 from condcli.errors import InputError
+from condcli.statsfile.hdf5 import text
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_more_than_memory_holds_is_no_matter(file):
 
 def test_a_statistics_file_is_refused_as_such(file):
     with h5py.File(file, "w") as content:
-        content.attrs["format"] = "condcli-stats"
+        content.attrs["format"] = text("condcli-stats")
     with pytest.raises(InputError, match=r"set\.h5: a statistics file .*condcli spectrum"):
         open_data(str(file))
 
@@ -104,3 +105,28 @@ def test_a_damaged_chunk_is_one_clear_error(file):
     probe_set = open_data(str(file))
     with pytest.raises(InputError, match=r"set\.h5: truncated, damaged or"):
         list(probe_set.batches(10))
+
+
+@pytest.mark.timeout(20)
+def test_strings_that_lie_outside_the_checksums_are_not_read(file):
+    """One flipped bit in HDF5's global heap, and it never comes back."""
+    with h5py.File(file, "w", libver=("v110", "v110")) as content:
+        content.attrs["format"] = "a string of any length"
+        content["x"], content["y"] = np.ones((4, 2)), np.arange(4)
+    whole = file.read_bytes()
+    start = whole.index(b"GCOL")
+    for place in range(start, start + 64):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0xFF
+        file.write_bytes(damaged)
+        inputs, _ = next(open_data(str(file)).batches(4))
+        assert torch.equal(inputs, torch.ones(4, 2, dtype=torch.float64))
+
+
+def test_chunks_that_only_fit_a_large_memory_are_refused(file):
+    with h5py.File(file, "w") as content:
+        content["y"] = np.arange(4)
+        chunks = (4, 1 << 25)
+        content.create_dataset("x", chunks, dtype="f4", chunks=chunks, compression="gzip")
+    with pytest.raises(InputError, match=r"set\.h5: x is in chunks of \(4, 33554432\)"):
+        open_data(str(file))

@@ -139,13 +139,13 @@ def test_what_is_damaged_or_absent_is_refused_by_name(folder, tmp_path):
     with pytest.raises(InputError, match="saved: missing, truncated or damaged"):
         open_data(str(folder))
     file.unlink()
-    with pytest.raises(InputError, match="saved: missing, truncated or damaged"):
+    with pytest.raises(InputError, match=f"{file.name} does not exist"):
         open_data(str(folder))
 
 
 @pytest.mark.parametrize("columns", [{"input_ids": [[7] * 50] * 9}, {"text": ["some words"] * 99}])
 def test_damage_that_arrow_would_follow_anywhere_is_found(folder, columns):
-    """Arrow maps the file and trusts its offsets; a wrong one ends the process by a signal."""
+    """Arrow trusts the offsets in a file; a wrong one ends the process by a signal."""
     Dataset.from_dict(columns).save_to_disk(folder)
     file = next(folder.glob("*.arrow"))
     content = file.read_bytes()

@@ -85,11 +85,11 @@ def test_a_damaged_file_is_refused_by_name(name, root, damage):
 
 
 def test_a_file_that_may_not_be_read_is_named(name, root, monkeypatch):
-    def refuse(self):
+    def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
-    with pytest.raises(InputError, match=r"images-idx3-ubyte: cannot be read \(Permission denied"):
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(InputError, match="images-idx3-ubyte cannot be read: Permission denied"):
         open_data(name, root=root)
 
 

@@ -325,3 +325,25 @@ def test_the_path_may_be_relative(file, monkeypatch):
     torch.save(trained("mlp", depth=1).state_dict(), file)
     monkeypatch.chdir(file.parent)
     assert load(Path(file.name)).checkpoint.path == Path("model.pt")
+
+
+@pytest.mark.parametrize("name", ["fc1.weight", "fc2.bias"])
+def test_whole_numbers_for_weights_are_not_taken_for_them(file, name):
+    args = {"inputs": 6, "classes": 3, "depth": 2, "width": 4}
+    state = ZOO["mlp"](**args).state_dict()
+    state[name] = state[name].view(torch.int32)  # as one flipped byte makes them
+    write_checkpoint(file, state, arch="mlp", arch_args=args)
+    said = rf"1 of another kind of number \('{name}' int32 instead of float32\)"
+    with pytest.raises(InputError, match=said):
+        load(file)
+
+
+def test_weights_that_share_memory_in_the_file_do_not_in_the_network(file):
+    args = {"inputs": 4, "classes": 4, "depth": 2, "width": 4}
+    shared = torch.randn(4, 4)
+    state = ZOO["mlp"](**args).state_dict() | {"fc1.weight": shared, "fc2.weight": shared}
+    write_checkpoint(file, state, arch="mlp", arch_args=args)
+    module = load(file).module
+    with torch.no_grad():
+        module.fc1.weight.zero_()
+    assert torch.equal(module.fc2.weight, shared)

@@ -1,9 +1,11 @@
 """No code from a model file runs without --trust, in any container; and the canary can sing."""
 
 import importlib
+import io
 import json
 import pickle
 import sys
+import tarfile
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -80,6 +82,87 @@ def in_exported_program(folder, canary):
             image = (folder / "inputs").read_bytes() if inputs else source.read(entry)
             target.writestr(entry.filename, image)
     return path
+
+
+def legacy_parts(canary):
+    """The pickles of torch's old format: magic number, version, system, data, names of storages."""
+    magic = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
+    facts = {"little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
+    return [magic + b".", *(pickle.dumps(part, 2) for part in (1001, facts, {"a": 1.0}, []))]
+
+
+def in_legacy_part(number):
+    def hide(folder, canary):
+        parts, path = legacy_parts(canary), folder / "model.pth"
+        sung = pickle.dumps(Canary(canary), 2)
+        # The first must keep the number by which the format is known: it is put there and dropped.
+        parts[number] = parts[0][:-1] + b"0" + sung[2:] if number == 0 else sung
+        path.write_bytes(b"".join(parts))
+        return path
+
+    return hide
+
+
+def in_tar(folder, canary):
+    """As torch saved before 0.1.10."""
+    path = folder / "model.pth"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        for name in ("storages", "tensors", "pickle"):
+            image = pickle.dumps(Canary(canary), 2)
+            entry = tarfile.TarInfo(name)
+            entry.size = len(image)
+            archive.addfile(entry, io.BytesIO(image))
+    return path
+
+
+def in_renamed_pickle(folder, canary):
+    (folder / "model.safetensors").write_bytes(pickle.dumps(Canary(canary), 2))
+    return folder / "model.safetensors"
+
+
+def in_training_args(folder, canary):
+    torch.save(Canary(canary), folder / "training_args.bin")
+    return folder / "training_args.bin"
+
+
+LOADED_UNSAFELY = {
+    "the legacy magic number": in_legacy_part(0),
+    "the legacy version": in_legacy_part(1),
+    "the legacy facts of the system": in_legacy_part(2),
+    "the legacy data": in_legacy_part(3),
+    "the legacy tail": in_legacy_part(4),
+    "a tar archive": in_tar,
+    "training_args.bin": in_training_args,
+}
+
+
+@pytest.mark.parametrize("forced", ["0", "1"])
+@pytest.mark.parametrize("place", LOADED_UNSAFELY)
+def test_code_hidden_in_a_part_of_a_file_does_not_run(tmp_path, canary, place, forced, monkeypatch):
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", forced)
+    path = LOADED_UNSAFELY[place](tmp_path, canary)
+    with pytest.raises(UnsafeError if place != "a tar archive" else InputError):
+        load(path)
+    assert not canary.exists()
+    with suppress(Exception):  # what is left is no checkpoint
+        torch.load(path, weights_only=False)
+    assert canary.exists()
+
+
+def test_the_arguments_of_a_training_are_no_weights_in_its_folder(tmp_path, canary):
+    in_training_args(tmp_path, canary)
+    with pytest.raises(InputError, match="without a checkpoint"):
+        load(tmp_path)
+    assert not canary.exists()
+
+
+def test_a_pickle_called_safetensors_is_refused_as_a_pickle(tmp_path, canary):
+    path = in_renamed_pickle(tmp_path, canary)
+    with pytest.raises(UnsafeError, match="bare pickle"):
+        load(path)
+    assert not canary.exists()
+    pickle.loads(path.read_bytes())
+    assert canary.exists()
 
 
 def in_metadata(folder, canary):

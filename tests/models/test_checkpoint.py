@@ -17,6 +17,7 @@ from torch import nn
 
 from condcli.errors import CondcliError, InputError, UnsafeError
 from condcli.models import ZOO, read_checkpoint, write_checkpoint
+from tests.models import saving
 
 
 class Canary:
@@ -405,3 +406,31 @@ def test_dicts_that_share_dicts_are_searched_once(file):
         shared = {f"part{k}": shared for k in range(1000)}
     with pytest.raises(InputError, match="no state_dict"):
         read_checkpoint(saved(file, shared))
+
+
+def test_weights_that_layers_share_are_read_and_a_claim_of_one_memory_by_all_is_refused(file):
+    shared = torch.ones(50, 4)
+    few = {f"layer{k}.weight": shared for k in range(48)}
+    assert len(read_checkpoint(saved(file, few)).state_dict) == 48
+    many = {f"layer{k}.weight": shared for k in range(100)}
+    with pytest.raises(InputError, match="its 100 tensors claim 80,000 bytes, but share 800;"):
+        read_checkpoint(saved(file, many))
+
+
+@pytest.mark.parametrize(("step", "read"), [(2**63 - 1, 2**63 - 1), (2**70, 3), (-1, 3)])
+def test_a_step_that_no_file_can_hold_is_none(file, weights, step, read):
+    content = {"global_step": step, "iteration": 3, "model": weights}
+    assert read_checkpoint(saved(file, content)).step == read
+
+
+@pytest.mark.parametrize("save", [saving.exported_program, saving.torchscript])
+def test_a_flipped_bit_in_the_weights_of_a_program_is_noticed(tmp_path, save):
+    net = ZOO["resnet"](depth=8, width=4)
+    path = save(tmp_path, net)
+    whole = path.read_bytes()
+    place = whole.index(next(net.parameters()).detach().numpy().tobytes()[:40])
+    path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    with pytest.raises(InputError, match="does not have its checksum"):
+        read_checkpoint(path, trust=True)
+    path.write_bytes(whole)
+    assert read_checkpoint(path, trust=True).files == (path,)

@@ -187,7 +187,7 @@ def test_arguments_go_before_the_configurations(gpt2):
 
 
 def test_a_configuration_that_is_not_there_is_named(gpt2, tmp_path):
-    with pytest.raises(InputError, match=r"nowhere/config\.json|nowhere cannot be read"):
+    with pytest.raises(InputError, match=r"nowhere/config\.json|nowhere does not exist"):
         load(gpt2[1] / "model.safetensors", arch=f"hf:{tmp_path / 'nowhere'}")
 
 

@@ -6,30 +6,25 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from condcli.archive import DAMAGED
 from condcli.errors import InputError
-from condcli.models.formats.archive import DAMAGED
-
-MOST_DEFLATED = 100  # times: of real weights, deflate takes away a tenth
+from condcli.npz import check_npz
 
 
-def read_arrays(path: Path) -> dict[str, Tensor]:
-    """The arrays of the .npz archive at `path` by name, as tensors.
+def read_arrays(path: Path, file: IO[bytes]) -> dict[str, Tensor]:
+    """The arrays of the .npz archive `file` at `path` by name, as tensors.
 
     Raises InputError for a damaged one, and for arrays of objects, which only a pickle can hold.
     """
+    check_npz(path, file)
     try:
-        with zipfile.ZipFile(path) as archive:
-            claimed = sum(entry.file_size for entry in archive.infolist())
-        if claimed > MOST_DEFLATED * path.stat().st_size:
-            raise InputError(
-                f"{path} unpacks to {claimed:,} bytes, as no weights do", "save it uncompressed"
-            )
-        with np.load(path, allow_pickle=False) as archive:
+        with np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, KeyError):
         raise InputError(f"{path} is truncated or damaged", DAMAGED) from None

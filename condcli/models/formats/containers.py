@@ -6,13 +6,16 @@ import pickle
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from condcli.archive import DAMAGED, check_archive
 from condcli.errors import InputError
-from condcli.models.formats.archive import DAMAGED, archive_kind, check_archive
+from condcli.files import Sources, without_panic
+from condcli.models.formats.archive import archive_kind
 from condcli.models.formats.arrays import read_arrays, tensors_of_arrays
 from condcli.models.formats.content import RAN_CODE, Content
 from condcli.models.formats.file_kind import file_kind
@@ -24,23 +27,28 @@ from condcli.models.formats.programs import (
 from condcli.models.formats.torch_file import load_torch_file, run_pickle
 from condcli.models.places import holds_weights
 
+Enough = Callable[[object], bool]  # whether what was read without code holds the weights
 
-def read_file(path: Path, *, trust: bool = False, weights: str | None = None) -> Content:
+
+def read_file(
+    path: Path, sources: Sources, *, trust: bool = False, weights: str | None = None
+) -> Content:
     """What the checkpoint file at `path` holds; pickled code runs only with `trust`.
 
     `weights` is where the weights will be looked for: pickled code beside them is not run. Raises
     InputError when the file is missing, damaged or no checkpoint, UnsafeError when it needs code.
     """
-    kind = file_kind(path)
-    container = archive_kind(path) if kind == "zip" else kind
-    reader = READERS[container]
-    return reader(path, trust, partial(holds_weights, key=weights))
+    file = sources.open(path)
+    kind = file_kind(path, file)
+    container = archive_kind(path, file) if kind == "zip" else kind
+    file.seek(0)
+    return READERS[container](path, file, trust, partial(holds_weights, key=weights))
 
 
-def _torch(path: Path, trust: bool, enough: Callable[[object], bool], *, zipped: bool) -> Content:
+def _torch(path: Path, file: IO[bytes], trust: bool, enough: Enough, *, zipped: bool) -> Content:
     if zipped:
-        check_archive(path)
-    loaded = load_torch_file(path, trust=trust, mmap=zipped, enough=enough)
+        check_archive(path, file)
+    loaded = load_torch_file(path, file, trust=trust, enough=enough)
     return Content(
         data=loaded.data,
         format="torch.save" if zipped else "torch.save (before 1.6)",
@@ -50,40 +58,40 @@ def _torch(path: Path, trust: bool, enough: Callable[[object], bool], *, zipped:
     )
 
 
-def _safetensors(path: Path, trust: bool, enough: Callable[[object], bool]) -> Content:
+def _safetensors(path: Path, file: IO[bytes], trust: bool, enough: Enough) -> Content:
     try:
-        tensors = safetensors.torch.load_file(path)
+        with without_panic():
+            tensors = safetensors.torch.load(file.read())  # load_file would map it into memory
     except (safetensors.SafetensorError, ValueError, KeyError):
         raise InputError(f"{path} is truncated or damaged", DAMAGED) from None
     return Content(data=tensors, format="safetensors", files=(path,))
 
 
-def _pickle(path: Path, trust: bool, enough: Callable[[object], bool]) -> Content:
+def _pickle(path: Path, file: IO[bytes], trust: bool, enough: Enough) -> Content:
     refuse_untrusted(
         path, "a bare pickle", "torch.save its state_dict() where it was made", trust=trust
     )
-    with path.open("rb") as file:
-        data = run_pickle(path, lambda: pickle.load(file))
+    data = run_pickle(path, lambda: pickle.load(file))
     return Content(data=tensors_of_arrays(data), format="pickle", files=(path,), notes=RAN_CODE)
 
 
-def _numpy(path: Path, trust: bool, enough: Callable[[object], bool]) -> Content:
-    return Content(data=read_arrays(path), format="NumPy .npz", files=(path,))
+def _numpy(path: Path, file: IO[bytes], trust: bool, enough: Enough) -> Content:
+    return Content(data=read_arrays(path, file), format="NumPy .npz", files=(path,))
 
 
-def _torchscript(path: Path, trust: bool, enough: Callable[[object], bool]) -> Content:
-    tensors: Mapping[str, Tensor] = read_torchscript(path, trust=trust)
+def _torchscript(path: Path, file: IO[bytes], trust: bool, enough: Enough) -> Content:
+    tensors: Mapping[str, Tensor] = read_torchscript(path, file, trust=trust)
     note = "a TorchScript program cannot be followed, so only its weights are used (--trust)"
     return Content(data=tensors, format="TorchScript", files=(path,), notes=(note,))
 
 
-def _exported_program(path: Path, trust: bool, enough: Callable[[object], bool]) -> Content:
-    module = read_exported_program(path, trust=trust)
+def _exported_program(path: Path, file: IO[bytes], trust: bool, enough: Enough) -> Content:
+    module = read_exported_program(path, file, trust=trust)
     notes = ("its program was loaded (--trust), and normalises as it was exported",)
     return Content(data=module, format="torch.export", files=(path,), notes=notes)
 
 
-_Reader = Callable[[Path, bool, Callable[[object], bool]], Content]
+_Reader = Callable[[Path, IO[bytes], bool, Enough], Content]
 READERS: Mapping[str, _Reader] = {
     "torch": partial(_torch, zipped=True),
     "legacy": partial(_torch, zipped=False),

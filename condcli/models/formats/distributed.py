@@ -10,12 +10,14 @@ from pathlib import Path, PurePath
 import torch
 from torch import Tensor
 
+from condcli.archive import DAMAGED, check_archive
 from condcli.errors import InputError, UnsafeError
-from condcli.models.formats.archive import DAMAGED, check_archive
+from condcli.files import Sources
 from condcli.models.formats.content import STEPS, Content
 from condcli.models.formats.distributed_metadata import Entry, Place, read_metadata
 from condcli.models.formats.torch_file import load_data, unreadable
 from condcli.models.places import NO_WEIGHTS
+from condcli.pickled import check_tuples
 
 METADATA = ".metadata"
 
@@ -25,7 +27,7 @@ def is_distributed(folder: Path) -> bool:
     return (folder / METADATA).is_file()
 
 
-def read_distributed(folder: Path) -> Content:
+def read_distributed(folder: Path, sources: Sources) -> Content:
     """The tensors of the Distributed Checkpoint in `folder`, but its optimizer's, nested as saved.
 
     Raises UnsafeError when the metadata name anything but the format's own classes, and InputError
@@ -33,18 +35,19 @@ def read_distributed(folder: Path) -> Content:
     """
     data: dict[str, object] = {}
     files: set[str] = set()
-    for name, entry in read_metadata(folder / METADATA).items():
+    metadata = folder / METADATA
+    for name, entry in read_metadata(metadata, sources.open(metadata)).items():
         if entry.keys[0].partition(".")[0].lower().startswith(NO_WEIGHTS):
             continue
         if entry.piece is None:
             files |= {chunk.place.file for chunk in entry.chunks}
-            _put(data, entry.keys, _assembled(folder, name, entry))
+            _put(data, entry.keys, _assembled(folder, sources, name, entry))
         elif entry.keys[-1] in STEPS:
-            _put(data, entry.keys, _read(folder, entry.piece))
+            _put(data, entry.keys, _read(folder, sources, entry.piece))
     return Content(
         data=data,
         format="torch Distributed Checkpoint",
-        files=(*(folder / file for file in sorted(files)), folder / METADATA),
+        files=(*(folder / file for file in sorted(files)), metadata),
     )
 
 
@@ -59,12 +62,12 @@ def _put(data: dict[str, object], keys: tuple[str, ...], value: object) -> None:
     data[keys[-1]] = value
 
 
-def _assembled(folder: Path, name: str, entry: Entry) -> Tensor:
+def _assembled(folder: Path, sources: Sources, name: str, entry: Entry) -> Tensor:
     """The tensor of all its chunks."""
     if sum(math.prod(chunk.sizes) for chunk in entry.chunks) != math.prod(entry.size):
         raise InputError(f"{folder}: chunks of the tensor {name!r} are missing", DAMAGED)
     # Read before anything is made that is as large as is claimed.
-    tensors = [_read(folder, chunk.place) for chunk in entry.chunks]
+    tensors = [_read(folder, sources, chunk.place) for chunk in entry.chunks]
     parts = []
     for chunk, tensor in zip(entry.chunks, tensors, strict=True):
         fits = chunk.is_within(entry.size)
@@ -88,18 +91,20 @@ def _joined(size: tuple[int, ...], parts: list[tuple[tuple[int, ...], Tensor]]) 
     return whole
 
 
-def _read(folder: Path, place: Place) -> object:
+def _read(folder: Path, sources: Sources, place: Place) -> object:
     """What the little torch.save archive at `place` holds, checked and read as any other."""
     if PurePath(place.file).name != place.file:
         raise InputError(f"{folder} names {place.file!r}, which is no file in it", DAMAGED)
     path = folder / place.file
     if not path.is_file():
         raise InputError(f"{folder}: the file {place.file} is missing", "put it beside .metadata")
-    with path.open("rb") as file:
-        file.seek(place.start)
-        image = io.BytesIO(file.read(place.length))
+    if not place.is_within(sources.size(path)):
+        raise InputError(f"{path} has not the bytes that .metadata tells of", DAMAGED)
+    file = sources.open(path)
+    file.seek(place.start)
+    image = io.BytesIO(file.read(place.length))
     check_archive(path, image)
-    image.seek(0)
+    check_tuples(path, image)
     try:
         return load_data(image)
     except pickle.UnpicklingError:

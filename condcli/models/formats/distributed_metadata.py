@@ -6,17 +6,16 @@ of the format is one of ours, and every other name an offence.
 
 from __future__ import annotations
 
-import io
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 import torch
 
+from condcli.archive import DAMAGED
 from condcli.errors import InputError, UnsafeError
-from condcli.models.formats.archive import DAMAGED
 
 _FORMAT = "torch.distributed.checkpoint.metadata."
 _RECORDS = {
@@ -41,6 +40,10 @@ class Place:
     file: str
     start: int
     length: int
+
+    def is_within(self, size: int) -> bool:
+        """Whether the bytes lie in a file of so many."""
+        return 0 <= self.start <= self.start + self.length <= size
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +72,13 @@ class Entry:
     piece: Place | None = None  # of what is no tensor
 
 
-def read_metadata(path: Path) -> dict[str, Entry]:
-    """All entries of the checkpoint by name.
+def read_metadata(path: Path, file: IO[bytes]) -> dict[str, Entry]:
+    """All entries of the checkpoint by name, of the open `.metadata` at `path`.
 
     Raises UnsafeError when a class is named that is not the format's, InputError for damage.
     """
     try:
-        return dict(_entries(_unpickled(path)))
+        return dict(_entries(_unpickled(file)))
     except UnsafeError as error:
         raise UnsafeError(f"{path}: {error.message}", error.remedy) from None
     except (pickle.UnpicklingError, EOFError, RecursionError, MemoryError, *_MALFORMED):
@@ -126,8 +129,8 @@ class _Unpickler(pickle.Unpickler):
         )
 
 
-def _unpickled(path: Path) -> _Record:
-    metadata = _Unpickler(io.BytesIO(path.read_bytes())).load()
+def _unpickled(file: IO[bytes]) -> _Record:
+    metadata = _Unpickler(file).load()
     if not isinstance(metadata, _Record):
         raise TypeError
     return metadata
@@ -160,6 +163,8 @@ def _places(metadata: _Record) -> dict[tuple[str, tuple[int, ...]], Place]:
         )
         for index, place in metadata["storage_data"].items()
     }
+    if any(type(n) is not int for place in places.values() for n in (place.start, place.length)):
+        raise TypeError
     if len({(place.file, place.start) for place in places.values()}) < len(places):
         raise ValueError  # a flipped bit can point to another tensor's bytes
     return places

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 from condcli.errors import InputError
 
@@ -43,9 +42,11 @@ WEB_PAGE = (b"<!doctype", b"<html", b"<?xml", b"<head")
 TORCH_OF_2016 = (b"sys_info", b"pickle", b"storages", b"tensors")
 
 
-def file_kind(path: Path) -> Kind:
-    """The container of the checkpoint at `path`; anything else is refused by what it is."""
-    head = _head(path)
+def file_kind(path: Path, file: IO[bytes]) -> Kind:
+    """The container of the checkpoint `file` at `path`; all else is refused by what it is."""
+    head = file.read(HEAD)
+    if not head:
+        raise InputError(f"{path} is empty", "save or download the checkpoint again")
     foreign = _foreign(head)
     if foreign:
         what, remedy = foreign
@@ -95,20 +96,3 @@ def _checkpoint_kind(path: Path, head: bytes) -> Kind:
         # A pickle of tensors has the magic number, too, but not at its beginning.
         return "legacy" if LEGACY_MAGIC in head[:LEGACY_HEAD] else "pickle"
     raise InputError(f"{path} is no checkpoint: it begins with {head[:8]!r}", _TORCH_FIRST)
-
-
-def _head(path: Path) -> bytes:
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{path} is not a regular file", "give one checkpoint file")
-        if status.st_size == 0:
-            raise InputError(f"{path} is empty", "save or download the checkpoint again")
-        with path.open("rb") as file:
-            return file.read(HEAD)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist", "check the path") from None
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {error.strerror}", "check the path and its permissions"
-        ) from error

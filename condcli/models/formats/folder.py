@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from condcli.errors import InputError
+from condcli.files import Sources
 from condcli.models.formats.containers import read_file
-from condcli.models.formats.content import Content
+from condcli.models.formats.content import Content, is_step
 from condcli.models.formats.distributed import is_distributed, read_distributed
 from condcli.models.formats.json_file import read_json
 from condcli.models.formats.shards import ENDING, read_shards
@@ -39,35 +40,37 @@ FOREIGN = {
 SHOWN = 3
 
 
-def read_content(path: Path, *, trust: bool = False, weights: str | None = None) -> Content:
+def read_content(
+    path: Path, sources: Sources, *, trust: bool = False, weights: str | None = None
+) -> Content:
     """What the checkpoint at `path` holds: a file, the index of several, or a folder.
 
     Raises as `read_file` and `read_shards` do, and InputError for a folder without a checkpoint.
     """
     if path.name.endswith(ENDING):
-        return read_shards(path, trust=trust)
+        return read_shards(path, sources, trust=trust)
     if not path.is_dir():
-        return read_file(path, trust=trust, weights=weights)
+        return read_file(path, sources, trust=trust, weights=weights)
     try:
-        content = _read_folder(path, trust=trust, weights=weights)
+        content = _read_folder(path, sources, trust=trust, weights=weights)
     except PermissionError as error:
         raise InputError(f"{path} cannot be read", "check its permissions") from error
     return replace(content, step=_trainer_step(path))
 
 
-def _read_folder(folder: Path, *, trust: bool, weights: str | None) -> Content:
+def _read_folder(folder: Path, sources: Sources, *, trust: bool, weights: str | None) -> Content:
     if is_distributed(folder):
-        return read_distributed(folder)
+        return read_distributed(folder, sources)
     names = sorted(each.name for each in folder.iterdir())
     if ADAPTER in names:
         raise _foreign(folder, ADAPTER)
     for index in INDEXES:
         if index in names:
-            return read_shards(folder / index, trust=trust)
+            return read_shards(folder / index, sources, trust=trust)
     known = [name for name in WEIGHTS if name in names]
     files = known[:1] or [name for name in names if _may_be_weights(name)]
     if len(files) == 1:
-        return read_file(folder / files[0], trust=trust, weights=weights)
+        return read_file(folder / files[0], sources, trust=trust, weights=weights)
     raise _not_one(folder, names, files)
 
 
@@ -111,7 +114,7 @@ def _trainer_step(folder: Path) -> int | None:
     """The step that transformers' Trainer wrote beside the weights."""
     path = folder / TRAINER_STATE
     step = read_json(path).get("global_step") if path.is_file() else None
-    return step if type(step) is int else None
+    return step if is_step(step) else None
 
 
 def _some(names: list[str]) -> str:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import pickletools
 import re
 import sys
-import zipfile
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import IO, Any
+
+from condcli.pickled import pickles
 
 # Of the standard library, training code pickles these; of any other name of it, one must ask why.
 PLAIN_DATA = {
@@ -60,20 +60,19 @@ def placeholders(names: Iterable[str]) -> list[Callable[..., Any] | tuple[Callab
     return [(_PlainDict if name.lower().endswith("dict") else Placeholder, name) for name in names]
 
 
-def pickled_names(path: Path) -> set[str]:
-    """The `module.name` of all that the pickle in a torch.save file would import, torch's aside.
+def pickled_names(file: IO[bytes]) -> tuple[set[str], bool]:
+    """The `module.name` of all that a torch.save file would import, torch's aside.
 
-    Raises what a damaged file makes pickletools or zipfile raise.
+    And whether its pickles are whole: of damaged ones they are the names up to there.
     """
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            entry = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
-            with archive.open(entry) as file:
-                return _unknown(file)
-    with path.open("rb") as file:
-        for _ in ("magic number", "version of the format", "facts of the system"):
-            list(_globals(file))
-        return _unknown(file)
+    names: set[str] = set()
+    try:
+        with pickles(file) as parts:
+            for part in parts:
+                names.update(name for name in _globals(part) if not KNOWN.fullmatch(name))
+    except Exception:  # whatever a damaged file makes pickletools or zipfile raise
+        return names, False
+    return names, True
 
 
 def are_plain_data(names: Iterable[str]) -> bool:
@@ -84,10 +83,6 @@ def are_plain_data(names: Iterable[str]) -> bool:
         or name.partition(".")[0] not in sys.stdlib_module_names
         for name in names
     )
-
-
-def _unknown(pickled: IO[bytes]) -> set[str]:
-    return {name for name in _globals(pickled) if not KNOWN.fullmatch(name)}
 
 
 def _globals(pickled: IO[bytes]) -> Iterator[str]:

@@ -13,6 +13,7 @@ import torch
 
 from condcli.errors import CannotFinishError, InputError, UnsafeError, is_out_of_memory
 from condcli.models.formats.inert import are_plain_data, pickled_names, placeholders
+from condcli.pickled import check_tuples
 from condcli.user_code import foreign_code, one_line
 
 SHOWN_NAMES = 3
@@ -28,21 +29,24 @@ class Loaded:
 
 
 def load_torch_file(
-    path: Path, *, trust: bool, mmap: bool, enough: Callable[[object], bool]
+    path: Path, file: IO[bytes], *, trust: bool, enough: Callable[[object], bool]
 ) -> Loaded:
-    """What torch.save wrote to `path`, on the CPU.
+    """What torch.save wrote to `file`, the open one at `path`, on the CPU.
 
     Pickled code is left unread if what remains is `enough`; else it runs, but only with `trust`.
     Raises UnsafeError when it would be needed, InputError when the file is damaged. torch's own
     messages are not passed on: they tell the reader to turn the guard off.
     """
+    check_tuples(path, file)
     try:
-        return Loaded(data=load_data(path, mmap=mmap))
-    except pickle.UnpicklingError:
-        names = _names(path)
+        return Loaded(data=load_data(file))
+    except pickle.UnpicklingError as error:
+        names, whole = pickled_names(file)
+        if not names and not whole:
+            raise unreadable(path, error) from None
     except Exception as error:  # eight types were seen, and none is documented
         raise unreadable(path, error) from None
-    data = _without_code(path, names, mmap=mmap)
+    data = _without_code(file, names)
     if data is not None and enough(data):
         return Loaded(data=data, unread=tuple(sorted(names, key=_telling_first)))
     refused = _in_brackets(names)
@@ -52,13 +56,13 @@ def load_torch_file(
             "pass --trust to run it, if you trust its origin; or torch.save the state_dict() alone",
         )
     return Loaded(
-        data=run_pickle(path, lambda: _load(path, weights_only=False), refused), ran_code=True
+        data=run_pickle(path, lambda: _load(file, weights_only=False), refused), ran_code=True
     )
 
 
-def load_data(source: Path | IO[bytes], *, mmap: bool = False) -> object:
+def load_data(file: IO[bytes]) -> object:
     """What torch.load's weights-only guard reads; raises whatever it raises."""
-    return _load(source, weights_only=True, mmap=mmap)
+    return _load(file, weights_only=True)
 
 
 def run_pickle(path: Path, load: Callable[[], object], refused: str = "") -> object:
@@ -92,32 +96,25 @@ def unreadable(path: Path, error: BaseException) -> CannotFinishError | InputErr
     return InputError(f"{path} is truncated or damaged", "save or download the checkpoint again")
 
 
-def _load(source: Path | IO[bytes], *, weights_only: bool, mmap: bool = False) -> object:
-    # Said explicitly: TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD turns only the default.
+def _load(file: IO[bytes], *, weights_only: bool) -> object:
+    # Both said explicitly: TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD and set_default_mmap_options turn the
+    # defaults. Where a mapped file is cut short, no Python survives.
+    file.seek(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        data: object = torch.load(
-            source, map_location="cpu", weights_only=weights_only, mmap=mmap or None
-        )
+        data: object = torch.load(file, map_location="cpu", weights_only=weights_only, mmap=False)
     return data
 
 
-def _without_code(path: Path, names: set[str], *, mmap: bool) -> object:
+def _without_code(file: IO[bytes], names: set[str]) -> object:
     """The data with placeholders for what `names` stands for; None where that cannot be read."""
     if not names or not are_plain_data(names):
         return None
     try:
         with torch.serialization.safe_globals(placeholders(names)):
-            return load_data(path, mmap=mmap)
+            return load_data(file)
     except Exception:  # the guard refuses what the placeholders do not take, each in its own way
         return None
-
-
-def _names(path: Path) -> set[str]:
-    try:
-        return pickled_names(path)
-    except Exception:  # the guard has refused the file already; this only says why
-        return set()
 
 
 def _telling_first(name: str) -> tuple[bool, str]:
