@@ -30,6 +30,7 @@ COMMANDS = {
     "cache": "spectrum out.h5 --cache",
 }
 BLOCK = 4096
+NAMED = "tests.reliability.sweep_writing:without_unnamed"  # called in the child
 FULL = "out.h5: cannot be written (File too large); free some space"
 
 
@@ -82,13 +83,13 @@ def kills(
 ) -> int:
     """Kill the command at random moments; in how many of them it was still running."""
     rng = random.Random(seed)
-    arguments, inject = COMMANDS[command].split(), f"{__name__}:without_unnamed" if named else ""
+    arguments, inject = COMMANDS[command].split(), NAMED if named else ""
     old, others = (folder / "out.h5").read_bytes(), set(os.listdir(folder))
-    seconds = runner.run(arguments, folder, inject=inject).seconds
-    killed = 0
+    usual, killed = runner.run(arguments, folder, inject=inject), 0
+    assert usual.code == 0, usual
     for _ in range(times):
         (folder / "out.h5").write_bytes(old)
-        moment = (rng.uniform(0, seconds), signal.SIGKILL)
+        moment = (rng.uniform(0, usual.seconds), signal.SIGKILL)
         outcome = runner.run(arguments, folder, inject=inject, signals=[moment])
         killed += _ended(outcome)
         assert (folder / "out.h5").read_bytes() == old or is_whole(folder / "out.h5")
@@ -108,7 +109,7 @@ def _ended(outcome: Outcome) -> bool:
 
 
 def without_unnamed() -> None:
-    """Have the system know no files without a name; called in the child."""
+    """Have the system know no files without a name."""
     module = import_module("condcli.statsfile.replacing")
     module.__dict__["_unnamed"] = lambda folder: None
 
@@ -144,7 +145,7 @@ def _write_at(start: float, path: Path, number: int, *, force: bool, named: bool
 def main() -> None:
     """All of it, with a line for each kind; an AssertionError where a promise is broken."""
     with tempfile.TemporaryDirectory() as small, tempfile.TemporaryDirectory() as large:
-        prepare(Path(small), width=40)
+        prepare(Path(small), width=64)
         prepare(Path(large), width=400)
         with Runner() as runner:
             sizes = sum(full_disk(runner, Path(small), command) for command in COMMANDS)
