@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 from condcli.batch import WHOLE, Share, examples_in
 from condcli.errors import UsageError
 from condcli.inputs import Subject, first_batch, naming_file, probe_set_of, subject_of, task
+from condcli.resume import fingerprint, saved_batch_size, savers
 from condcli.stats import ProbeStats, Provenance
+
+# Arguments of ``probe`` that a resumed run may have otherwise, or that count by what they come to.
+NOT_ASKED = (
+    *("model", "data", "root", "download", "device", "batch_size"),
+    *("distributed", "command", "progress", "save", "save_every", "resume", "notice"),
+)
 
 if TYPE_CHECKING:
     import torch
@@ -55,6 +63,10 @@ def probe(
     distributed: bool = False,
     command: str = "condcli.probe",
     progress: Callable[[int, int], None] = lambda done, total: None,
+    save: Path | None = None,
+    save_every: float = 300.0,
+    resume: bool = False,
+    notice: Callable[[str], None] = warnings.warn,
 ) -> ProbeStats:
     """Second moments of the input and output-gradient of every linear map of ``model``.
 
@@ -67,10 +79,17 @@ def probe(
     gets the statistics, the others only where they come from. The other options are those of
     ``condcli probe``; docs/numbers.md defines every number.
 
+    With ``save``, the state of the run is kept in that file, ``save_every`` so many seconds (0:
+    after every batch), and when a signal ends it between two batches: by Interrupted, which is a
+    KeyboardInterrupt. ``resume`` goes on from such a state, if there is one, to the same bits. The
+    file stays when all is done: remove it when the statistics are safe. ``notice`` is told where
+    no state can be saved.
+
     Raises a CondcliError: InputError when model and data do not fit each other, UsageError for an
     option that does not exist, CannotFinishError when memory is too short, UnsafeError when the
     checkpoint asks for more than data that condcli knows by name.
     """
+    asked = {name: str(value) for name, value in locals().items() if name not in NOT_ASKED}
     import torch
 
     from condcli.capture import Options, measure, rehearse
@@ -82,6 +101,11 @@ def probe(
     if dtype not in DTYPES:
         raise UsageError(f"dtype {dtype!r} does not exist", f"choose {', '.join(DTYPES)}")
     ranks = present() if distributed else ALONE
+    if save is not None and ranks.of > 1:
+        raise UsageError(
+            f"the state of {ranks.of} processes cannot be saved nor resumed",
+            "leave out save and resume",
+        )
     if download and ranks.of > 1:
         raise UsageError(
             f"{ranks.of} processes would download to the same place",
@@ -119,6 +143,8 @@ def probe(
     first = first_batch(probe_set)
     rehearsal = rehearse(subject.module, first[0], options, source=probe_set.source)
     size, examples = _batch_size(batch_size), probe_set.examples
+    if save is not None and resume and size is None:
+        size = saved_batch_size(save)
     if size is None and options.shard != WHOLE:
         raise UsageError(
             "--batch-size auto may find another size for each shard", "pass all the same number"
@@ -144,8 +170,21 @@ def probe(
     )
     share = options.shard.part(ranks.number, ranks.of)
 
+    saver_of = None
+    if save is not None:
+        saver_of = savers(
+            save,
+            every=save_every,
+            resume=resume,
+            same=fingerprint(asked, subject, probe_set, options, loss_name=found.name),
+            batch_size=size,
+            command=command,
+            notice=notice,
+        )
+
     def measured(size: int) -> ProbeStats:
         own = sum(probe_set.sizes(size, share))
+        saver = saver_of(size, own) if saver_of else None
         measurement = measure(
             subject.module,
             probe_set.placed(size, share),
@@ -155,6 +194,7 @@ def probe(
             source=probe_set.source,
             progress=lambda examples: progress(examples, own),
             ranks=ranks,
+            saver=saver,
         )
         return ProbeStats(
             provenance=_provenance(
@@ -165,7 +205,7 @@ def probe(
                 loss_name=found.name,
                 ignore_label=ignore_label,
                 batch_size=max(probe_set.sizes(size)),
-                command=command,
+                command=saver.command if saver else command,
             ),
             layers=measurement.layers,
             activations=measurement.activations,

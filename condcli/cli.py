@@ -24,7 +24,7 @@ from condcli.commands import (
     verify,
 )
 from condcli.completion import COMPLETE, complete
-from condcli.errors import CondcliError, Terminated, Told, is_out_of_memory, text_of
+from condcli.errors import CondcliError, Interrupted, Terminated, Told, is_out_of_memory, text_of
 from condcli.output.terminal import be_quiet, complain, discard_stdout, show_traceback
 from condcli.signals import forget, received
 
@@ -101,6 +101,9 @@ def run(arguments: Sequence[str]) -> int:
             sys.stdout.flush()
     except BrokenPipeError:
         discard_stdout()
+    except Interrupted as stop:
+        complain(str(stop))
+        return stop.exit_code
     except KeyboardInterrupt:
         return _interrupted()
     except Terminated as stop:

@@ -72,6 +72,16 @@ class Terminated(BaseException):
 FROM_OUTSIDE = (KeyboardInterrupt, Terminated, GeneratorExit)
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal has ended a probe between two batches; ``saved``: so that it can be resumed."""
+
+    def __init__(self, number: int, message: str, *, saved: bool) -> None:
+        super().__init__(message)
+        self.number = number
+        self.exit_code = 128 + number
+        self.saved = saved
+
+
 # torch says so by a plain RuntimeError, in other words on each device.
 _OUT_OF_MEMORY = (
     "out of memory",

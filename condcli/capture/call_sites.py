@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, count
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.module import (
@@ -22,7 +23,7 @@ class CallSites:
         self._paths: dict[int, str] = {id(module): path for path, module in model.named_modules()}
         self._running: list[nn.Module] = []
         self._calls: Counter[str] = Counter()
-        self._layers: dict[Hashable, str] = {}
+        self.layers: dict[tuple[Any, ...], str] = {}  # their names
         self._unit_axes: dict[tuple[int, ...], int] = {}
 
     @property
@@ -59,14 +60,14 @@ class CallSites:
         self._calls[site] += 1
         return site if self._calls[site] == 1 else f"{site}:{self._calls[site]}"
 
-    def layer(self, key: Hashable, name: str, kind: str) -> str:
+    def layer(self, key: tuple[Any, ...], name: str, kind: str) -> str:
         """The name of the layer with this key: ``name`` itself, or NAME/kind if that is taken."""
-        if key not in self._layers:
+        if key not in self.layers:
             second = f"{name}/{kind}"
             candidates = chain([name, second], (f"{second}:{number}" for number in count(2)))
-            taken = set(self._layers.values())
-            self._layers[key] = next(found for found in candidates if found not in taken)
-        return self._layers[key]
+            taken = set(self.layers.values())
+            self.layers[key] = next(found for found in candidates if found not in taken)
+        return self.layers[key]
 
     def see_units(self, out: Tensor, axis: int) -> None:
         """A linear map has put its units along this axis of its output."""

@@ -7,6 +7,9 @@ and batches: to the layer, that leaf is what a parameter is to other layers.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -14,14 +17,26 @@ from condcli.capture.origins import Origin
 from condcli.capture.weights import Block, Piece, WeightIndex, blocks_of, piece_of, whole
 
 
+@dataclass(frozen=True)
+class Making:
+    """What tells computed weights apart: their name, where they are used and of what they are."""
+
+    name: str
+    module: int  # its id
+    origin: Origin
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    place: int  # in the memory of what it is a view of
+
+
 class ComputedWeights:
     """The computed weights of a model, by what they are computed from and where."""
 
     def __init__(self, model: nn.Module, weights: WeightIndex) -> None:
         self._weights = weights
-        self._modules = dict(model.named_modules())
-        self._paths = {id(module): path for path, module in self._modules.items()}
-        self._blocks: dict[tuple[object, ...], list[Block]] = {}
+        self._modules: dict[str, nn.Module] = dict(model.named_modules())
+        self._paths: dict[int, str] = {id(module): path for path, module in self._modules.items()}
+        self._blocks: dict[Making, list[Block]] = {}
         self._live: dict[int, tuple[Tensor, list[Block]]] = {}  # those of the pass that runs
         self._spread: dict[int, Tensor] = {}  # how far a weight's values differ between calls
 
@@ -65,9 +80,34 @@ class ComputedWeights:
         """How far the values of a computed weight were apart; zero for a parameter."""
         return self._spread.get(id(block.parameter), block.parameter.new_zeros(()))
 
+    def blocks(self) -> Iterator[Block]:
+        """Every block, in the order in which they were first computed."""
+        for blocks in self._blocks.values():
+            yield from blocks
+
+    def made(self) -> Iterator[tuple[Making, Block]]:
+        """Every computed weight, with the first of its blocks."""
+        return ((making, blocks[0]) for making, blocks in self._blocks.items())
+
+    def path(self, module: int) -> str:
+        """The path of the module with this id; KeyError for one that is not the network's."""
+        return self._paths[module]
+
+    def module(self, path: str) -> nn.Module:
+        """The module with this path."""
+        return self._modules[path]
+
+    def know(self, making: Making, leaf: Tensor, pieces: tuple[Piece, ...]) -> Block:
+        """Have seen a computed weight, with ``leaf`` for its values and their gradient."""
+        module = self._modules[self._paths[making.module]]
+        self._blocks[making] = blocks_of(making.name, module, leaf, pieces)
+        return self._blocks[making][0]
+
     def _see(self, tensor: Tensor, name: str, module: nn.Module, origin: Origin) -> list[Block]:
-        place = 0 if tensor._base is None else tensor.storage_offset()  # W[:, :4] is not W[:, 4:]
-        key = (name, id(module), origin, tuple(tensor.shape), tensor.stride(), place)
+        place = (
+            0 if tensor._base is None else int(tensor.storage_offset())
+        )  # W[:, :4] is not W[:, 4:]
+        key = Making(name, id(module), origin, tuple(tensor.shape), tensor.stride(), place)
         if key not in self._blocks:
             leaf = tensor.detach().clone(memory_format=torch.preserve_format)
             self._blocks[key] = blocks_of(name, module, leaf, self._pieces(tensor, origin))

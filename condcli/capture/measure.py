@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +25,8 @@ from condcli.capture.padding import real_tokens
 from condcli.capture.ranks import ALONE, Ranks
 from condcli.capture.rehearsal import Rehearsal, autocast, network_errors, on_device
 from condcli.capture.results import finished
+from condcli.capture.saving import Saver
+from condcli.capture.state_file import ANEW
 from condcli.capture.totals import Totals, together
 from condcli.capture.undisturbed import attributes_kept, in_channels_last, undisturbed
 from condcli.errors import BatchTooLargeError, InputError, is_out_of_memory
@@ -49,6 +54,7 @@ def measure(
     source: str,
     progress: Callable[[int], None],
     ranks: Ranks = ALONE,
+    saver: Saver | None = None,
 ) -> Measurement:
     """The statistics of every linear map and activation, from one pass over ``batches``.
 
@@ -57,8 +63,10 @@ def measure(
     ``rehearsal`` is that of the same network and data; ``source`` names the data in errors;
     ``progress`` is called with the examples done, after each batch. Of several ``ranks``, whose
     ``batches`` are their shares of the same probe set, the first has layers, all have the totals.
+    With a ``saver``, one process alone saves its state between batches, or goes on from one.
 
-    Raises InputError when the data do not fit the model or a statistic is not finite.
+    Raises InputError when the data do not fit the model or a statistic is not finite, and, with a
+    ``saver``, Interrupted when a signal has come.
     """
     capture = Capture(
         model,
@@ -78,6 +86,7 @@ def measure(
                 channels_last=rehearsal.channels_last,
                 source=source,
                 progress=progress,
+                saver=saver,
             )
         combine(capture, ranks)
         totals = together(ranks.gathered(totals.on_cpu()))
@@ -112,27 +121,38 @@ def _passes(
     channels_last: bool,
     source: str,
     progress: Callable[[int], None],
+    saver: Saver | None,
 ) -> Totals:
     """All batches forward and backward; what they add up to beside the layers."""
     options, totals = capture.options, Totals()
-    watch = Watch(capture.layers, options)
-    for place, (x, y) in batches:
-        totals.see_data(x, y, place)
-        start = time.perf_counter()
-        # Random numbers in the network are the same however the batches are shared out.
-        _seed(options.seed + place, options.device)
-        real = real_tokens(x)
-        with attributes_kept(model):
-            x = on_device(x, options.device, options.dtype)
-            watch.look()
-            x = mapped(in_channels_last, x) if channels_last else x
-            real = None if real is None else real.to(options.device)
-            with _told_of_memory(examples_in(y)):
-                result = _one_pass(capture, model, x, y, real, place, loss, source)
-            totals.see_result(result)
-            watch.see(place, examples_in(y))
-        totals.seconds += time.perf_counter() - start
+    batches = iter(batches)
+    _seed(options.seed)
+    if saver is not None:
+        totals = saver.begin(capture, model, totals)
+        _pass_over(islice(batches, saver.done), totals, options.seed, source)
         progress(totals.examples)
+    watch = Watch(capture.layers, options)
+    with nullcontext() if saver is None else saver.watching():
+        for place, (x, y) in batches:
+            totals.see_data(x, y, place)
+            start = time.perf_counter()
+            # Random numbers in the network are the same however the batches are shared out.
+            _seed(options.seed + place, options.device)
+            real = real_tokens(x)
+            with attributes_kept(model):
+                x = on_device(x, options.device, options.dtype)
+                watch.look()
+                x = mapped(in_channels_last, x) if channels_last else x
+                real = None if real is None else real.to(options.device)
+                with _told_of_memory(examples_in(y)):
+                    result = _one_pass(capture, model, x, y, real, place, loss, source)
+                totals.see_result(result)
+                watch.see(place, examples_in(y))
+            _seed(options.seed + place + examples_in(y))  # whatever draws when it is read
+            totals.seconds += time.perf_counter() - start
+            progress(totals.examples)
+            if saver is not None:
+                saver.after(capture, model, totals, settle=watch.look)
     start = time.perf_counter()
     if options.device.type == "cuda":
         torch.cuda.synchronize(options.device)
@@ -141,10 +161,28 @@ def _passes(
     return totals
 
 
-def _seed(seed: int, device: torch.device) -> None:
-    """As ``torch.manual_seed``, which keeps a stack trace for CUDA at every call without one."""
+def _pass_over(done: Iterable[PlacedBatch], totals: Totals, seed: int, source: str) -> None:
+    """Read the batches that are done; InputError where they are not those of the ``totals``."""
+    seen = Totals()
+    for place, (x, y) in done:
+        seen.see_data(x, y, place)
+        _seed(seed + place + examples_in(y))
+    if (seen.examples, seen.data_sha256()) != (totals.examples, totals.data_sha256()):
+        raise InputError(
+            f"{source}: its first {totals.examples} examples are not those of the saved state",
+            f"give the same data again, or {ANEW}",
+        )
+
+
+def _seed(seed: int, device: torch.device | None = None) -> None:
+    """Start Python's, NumPy's and torch's random numbers anew, those of ``device`` too.
+
+    ``torch.manual_seed`` keeps a stack trace for CUDA at every call without one.
+    """
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
     torch.default_generator.manual_seed(seed)
-    if device.type != "cpu":
+    if device is not None and device.type != "cpu":
         torch.manual_seed(seed)
 
 

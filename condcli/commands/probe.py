@@ -4,174 +4,52 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from condcli.completion import complete_arch, complete_data
+from condcli.commands.probe_options import (
+    OUTPUT,
+    SAVE_EVERY,
+    AllowNonfinite,
+    Arch,
+    ArchArg,
+    Autocast,
+    BatchSize,
+    Checkpoints,
+    Conv,
+    Data,
+    Device,
+    Download,
+    Dtype,
+    Exclude,
+    Force,
+    IgnoreLabel,
+    Layers,
+    Length,
+    Loss,
+    Norm,
+    Normalize,
+    Output,
+    PerExample,
+    Resume,
+    Root,
+    Samples,
+    SaveEvery,
+    Seed,
+    Shard,
+    Split,
+    Target,
+    Tokenizer,
+    Transform,
+    Trust,
+    Weights,
+)
 
 if TYPE_CHECKING:
     from condcli.capture.ranks import Ranks
     from condcli.stats import ProbeStats
-
-OUTPUT = "stats.h5"
-
-
-def _option(panel: str, text: str, *names: str, **settings: Any) -> Any:
-    return typer.Option(*names, help=text, rich_help_panel=panel, **settings)
-
-
-def _model(text: str, *names: str, **settings: Any) -> Any:
-    return _option("The model", text, *names, show_default=False, **settings)
-
-
-def _data(text: str, *names: str, **settings: Any) -> Any:
-    return _option("The data", text, *names, **settings)
-
-
-def _measured(text: str, *names: str, **settings: Any) -> Any:
-    return _option("What is measured", text, *names, **settings)
-
-
-Checkpoints = Annotated[
-    list[Path],
-    typer.Argument(
-        metavar="MODEL",
-        help="Checkpoint: a file, or the folder of a sharded one; or several.",
-        readable=False,
-    ),
-]
-Data = Annotated[
-    str | None,
-    _data(
-        "A data set by name, a file of arrays, a table or text, a folder of images, "
-        "FILE.py:function or random:3x32x32 (condcli data list has them all); by default what the "
-        "checkpoint says it was trained on.",
-        show_default=False,
-        autocompletion=complete_data,
-    ),
-]
-Output = Annotated[
-    str | None,
-    typer.Option(
-        "--output",
-        "-o",
-        help="Statistics file to write; of several checkpoints the folder for a file each, which "
-        "is made where it is not there.",
-        show_default=OUTPUT,
-    ),
-]
-Force = Annotated[bool, typer.Option("--force", help="Replace the output file.")]
-Arch = Annotated[
-    str | None,
-    _model(
-        "Zoo name, torchvision:NAME, timm:NAME, FILE.py:function or package.module:function "
-        "(condcli arch list has them all); by default the checkpoint's own word, else the match "
-        "of its names and shapes.",
-        autocompletion=complete_arch,
-    ),
-]
-ArchArg = Annotated[
-    list[str] | None, _model("An argument of the architecture; repeatable.", metavar="KEY=VALUE")
-]
-Weights = Annotated[
-    str | None,
-    _model("Which weights of several in the file, such as model_ema.", metavar="KEY"),
-]
-Trust = Annotated[bool, _model("Unpickle a whole module: this runs code from the file.", "--trust")]
-Root = Annotated[Path, _data("Folder of the data sets that have names.")]
-Split = Annotated[str | None, _data("train, test, …; by default train.", show_default=False)]
-Samples = Annotated[str, _data("Examples to probe on, or all.", metavar="N|all")]
-BatchSize = Annotated[
-    str,
-    _data(
-        "Examples a batch; with --norm batch those that share statistics. auto: as many as fit "
-        "into memory, fewer when it runs out.",
-        metavar="N|auto",
-    ),
-]
-Seed = Annotated[int, _data("Seed of the drawn subset.", min=0)]
-Normalize = Annotated[
-    str | None,
-    _data(
-        "none, default (the data set's usual), or MEAN/STD such as 0.5/0.25 or "
-        "0.49,0.48,0.45/0.25,0.24,0.26; if not given, the checkpoint's own word, else default.",
-        show_default=False,
-    ),
-]
-Transform = Annotated[
-    str | None,
-    _data(
-        "What is done to each example instead of --normalize: "
-        "torchvision:ResNet18_Weights.DEFAULT or FILE.py:function.",
-        show_default=False,
-    ),
-]
-Target = Annotated[
-    str | None,
-    _data("The column of a table that is predicted; several joined by commas.", metavar="COLUMN"),
-]
-Tokenizer = Annotated[
-    str | None,
-    _data("Of text: bytes, or a folder or tokenizer.json of Hugging Face; by default bytes."),
-]
-Length = Annotated[int, _data("Tokens in an example of text.", min=1)]
-Download = Annotated[bool, _data("Let torchvision download missing data.", "--download")]
-Conv = Annotated[
-    Literal["channels", "patches"],
-    _measured("A convolution's rows: locations (the paper's view) or k×k patches (KFC)."),
-]
-Norm = Annotated[
-    Literal["batch", "running"],
-    _measured("Batch normalisation by batch statistics, as in training, or by running ones."),
-]
-Loss = Annotated[
-    str,
-    _measured(
-        "auto, cross-entropy, next-token, mse, bce or FILE.py:function; auto: mse for floats, bce "
-        "for a 0 or 1 for each output, next-token for labels that repeat the tokens, else cross "
-        "entropy."
-    ),
-]
-IgnoreLabel = Annotated[int, _measured("The label of targets that have none.")]
-PerExample = Annotated[
-    Literal["auto", "all", "none"],
-    _measured(
-        "Layers whose per-example weight gradients are measured; auto: those with one row per "
-        "example; all: slower, and memory grows with examples × weights."
-    ),
-]
-Dtype = Annotated[
-    Literal["float32", "float64"], _measured("Precision of the network and the products.")
-]
-Autocast = Annotated[
-    Literal["none", "bfloat16"],
-    _measured("Lower precision of the network itself; the moments stay in float32."),
-]
-Device = Annotated[str, _measured("auto, cpu, cuda, cuda:N or mps.")]
-Layers = Annotated[
-    list[str] | None,
-    _measured("Only layers with such names; repeatable.", metavar="GLOB", show_default=False),
-]
-Exclude = Annotated[
-    list[str] | None,
-    _measured("No layers with such names; repeatable.", metavar="GLOB", show_default=False),
-]
-AllowNonfinite = Annotated[
-    bool,
-    _measured(
-        "Keep layers with NaN or infinity, flagged, instead of stopping.", "--allow-nonfinite"
-    ),
-]
-Shard = Annotated[
-    str | None,
-    _data(
-        "Only every N-th batch from the I-th on, for condcli merge to put together.",
-        metavar="I/N",
-        show_default=False,
-    ),
-]
 
 
 def probe(
@@ -206,6 +84,8 @@ def probe(
     exclude: Exclude = None,
     allow_nonfinite: AllowNonfinite = False,
     shard: Shard = None,
+    save_every: SaveEvery = None,
+    resume: Resume = False,
 ) -> None:
     """Measure a checkpoint in one forward and backward pass; store what every layer saw.
 
@@ -222,6 +102,7 @@ def probe(
     from condcli.output.progress import examples_progress
     from condcli.output.summary import remarks, summary_panel
     from condcli.output.terminal import emit, is_quiet, notice
+    from condcli.resume import finished_before
 
     inputs = paths_in(data, root, arch, loss, transform, tokenizer)
 
@@ -237,8 +118,16 @@ def probe(
             trust=trust,
         )
         if first:  # shards beside an index may have been read, too
-            statsfile.check_output(file, force=force, inputs=loaded.checkpoint.files)
-        with examples_progress(title, quiet=is_quiet() or not first) as progress:
+            statsfile.check_output(file, force=force or resume, inputs=loaded.checkpoint.files)
+        state = _state(file, ranks, force=force, resume=resume)
+        if resume and not force and file.exists():
+            stats = finished_before(file, loaded.checkpoint.sha256, _command(), models)
+            _remove(state)
+            return stats, []
+        with (
+            examples_progress(title, quiet=is_quiet() or not first) as progress,
+            _told_how_to_go_on(),
+        ):
             stats = api.probe(
                 loaded,
                 data,
@@ -266,20 +155,26 @@ def probe(
                 allow_nonfinite=allow_nonfinite,
                 shard=shard,
                 distributed=ranks.of > 1,
-                command=shlex.join(["condcli", *sys.argv[1:]]),
+                command=_command(),
                 progress=progress,
+                save=state,
+                save_every=SAVE_EVERY if save_every is None else save_every,
+                resume=resume,
+                notice=notice,
             )
         if first:
-            statsfile.write(stats, file, force=force)
+            with _done_with(state):
+                statsfile.write(stats, file, force=force)
         return stats, remarks(stats, loaded.notes, found_size=batch_size == "auto")
 
     if series.is_wanted(models, output):
-        series.probe_each(models, output, measured, data=data, force=force, inputs=inputs)
+        series.probe_each(models, output, measured, data=data, force=force or resume, inputs=inputs)
         return
     file = Path(output or OUTPUT)
     with joined(device) as ranks:
+        _look_for_state(file, ranks, resume=resume, save_every=save_every)
         if ranks.number == 0:
-            statsfile.check_output(file, force=force, inputs=[*models, *inputs])
+            statsfile.check_output(file, force=force or resume, inputs=[*models, *inputs])
         stats, told = measured(models[0], file, data, ranks=ranks)
     if ranks.number > 0:
         return
@@ -287,6 +182,76 @@ def probe(
         emit(summary_panel(stats, file, file_bytes=file.stat().st_size))
     for remark in told:
         notice(remark)
+
+
+def _look_for_state(file: Path, ranks: Ranks, *, resume: bool, save_every: float | None) -> None:
+    """Say if there is none; UsageError where several processes, which have none, share the work."""
+    from condcli.errors import UsageError
+    from condcli.output.terminal import notice
+    from condcli.resume import state_path
+
+    if ranks.of > 1 and (resume or save_every is not None):
+        raise UsageError(
+            f"the {ranks.of} processes of torchrun keep no state to go on from",
+            "leave out --resume and --save-every, or share the work by --shard",
+        )
+    if resume and not state_path(file).exists() and not file.exists():
+        notice("note: there is no state to go on from; the probe begins anew")
+
+
+def _state(file: Path, ranks: Ranks, *, force: bool, resume: bool) -> Path | None:
+    """Where the state is kept of the probe that writes to ``file``; None: it has none."""
+    from condcli.resume import state_path, without_old_state
+
+    if ranks.of > 1:
+        return None
+    state = state_path(file)
+    if not resume:
+        without_old_state(state, force=force)
+    return state
+
+
+def _command() -> str:
+    """The command line, the same for a probe that is resumed as for one that is not."""
+    return shlex.join(["condcli", *(word for word in sys.argv[1:] if word != "--resume")])
+
+
+@contextmanager
+def _told_how_to_go_on() -> Iterator[None]:
+    """Say with which command an interrupted probe goes on."""
+    from condcli.errors import Interrupted
+
+    try:
+        yield
+    except Interrupted as stop:
+        if not stop.saved:
+            raise
+        again = sys.argv[1:]
+        if "--resume" not in again:
+            again.insert(again.index("probe") + 1 if "probe" in again else 0, "--resume")
+        line = f"{stop}; go on with: {shlex.join(['condcli', *again])}"
+        raise Interrupted(stop.number, line, saved=True) from stop
+
+
+@contextmanager
+def _done_with(state: Path | None) -> Iterator[None]:
+    """Remove the state of a probe once its output is in place; say so where it still counts."""
+    from condcli.errors import CannotFinishError
+
+    try:
+        yield
+    except CannotFinishError as error:
+        if state is None or not state.exists():
+            raise
+        kept = f"{error.remedy}, then go on with --resume: {state} is kept"
+        raise CannotFinishError(error.message, kept) from error
+    _remove(state)
+
+
+def _remove(state: Path | None) -> None:
+    if state is not None:
+        with suppress(OSError):
+            state.unlink()
 
 
 def _number(option: str, text: str, *, word: str) -> int | None:
