@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from condcli.errors import InputError
+from condcli.errors import InputError, is_out_of_memory
 
 MOST_ENTRIES = 100_000  # a tensor is an entry; the deepest networks have some thousands
 MOST_LISTED = 128 * MOST_ENTRIES  # bytes of a directory: zipfile reads all of it at once
@@ -31,7 +31,9 @@ def entries_of(path: Path, file: IO[bytes]) -> list[zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(_Bounded(file)) as archive:
             entries = archive.infolist()
-    except READ_ERRORS:
+    except READ_ERRORS as error:
+        if is_out_of_memory(error):
+            raise
         raise InputError(f"{path} is truncated or damaged", DAMAGED) from None
     if len(entries) > MOST_ENTRIES:
         raise InputError(f"{path} has more than {MOST_ENTRIES:,} entries", DAMAGED)
@@ -52,7 +54,9 @@ def check_sums(path: Path, file: IO[bytes], *, remedy: str = DAMAGED) -> None:
     try:
         with zipfile.ZipFile(file) as archive:
             damaged = _damaged(archive)
-    except READ_ERRORS:
+    except READ_ERRORS as error:
+        if is_out_of_memory(error):
+            raise
         raise InputError(f"{path} is truncated or damaged", DAMAGED) from None
     if damaged is not None:
         raise InputError(f"{path} is damaged: {damaged!r} does not have its checksum", remedy)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from condcli import __version__
+from condcli import __version__, machine
 from condcli.commands import (
     arch,
     data,
@@ -148,7 +148,8 @@ def _explained(error: BaseException) -> tuple[int, str]:
         path = error.ctx.command_path if error.ctx else "condcli"
         return 2, f"{error.format_message().rstrip('.')}; see {path} --help"
     if is_out_of_memory(error):
-        return 5, "memory is too short; pass a smaller --batch-size, or only some --layers"
+        way_out = f"pass a smaller --batch-size, or only some --layers{machine.left()}"
+        return 5, f"memory is too short; {way_out}"
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         if error.errno in NO_ROOM:

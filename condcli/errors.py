@@ -91,6 +91,7 @@ _OUT_OF_MEMORY = (
     "[enforce fail at alloc_cpu.cpp",
     "_status_alloc_failed",  # cuBLAS and cuDNN
     "could not create a primitive",  # oneDNN
+    "can't start new thread",  # no room for its stack
     "failed to map segment",  # the loader of shared libraries
 )
 

@@ -43,6 +43,8 @@ def require_to_start() -> None:
     How much address space it takes differs from build to build: where that is limited to little,
     another process tries.
     """
+    if "torch" in sys.modules:
+        return
     for budget in _budgets(Path("/")):
         tight = budget.bytes < _AMPLE if budget.by.startswith("RLIMIT") else False
         if budget.bytes < _TORCH or (tight and not _starts()):
@@ -71,6 +73,12 @@ def told(free: Budget) -> str:
     """How much is free, and by which limit."""
     limit = "" if free.by == "the machine" else f" within {free.by}"
     return f"{size(free.bytes)} are free{limit}"
+
+
+def left() -> str:
+    """What is free now, in brackets, for errors that come when memory has run out."""
+    free = free_memory()
+    return "" if free is None else f" ({told(free)} now)"
 
 
 def _budgets(root: Path) -> Iterator[Budget]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,11 @@ def test_limits_of_the_process_count(
 
     monkeypatch.setattr(resource, "getrlimit", limits)
     assert free_memory(tree()) == Budget(GIB - 1024 * used, limit)
+
+
+@pytest.fixture(autouse=True)
+def no_torch_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
 
 
 def test_what_does_not_fit_is_refused_with_numbers(monkeypatch: Any) -> None:

@@ -25,6 +25,9 @@ LARGEST_MMAP_THRESHOLD = 2**25  # that glibc takes
 PASS_FACTOR = 2
 # A moment's entry: its sum and its mean in float64, and once more in the image of the file.
 MOMENT_BYTES = 24
+# A weight's, of the layer whose turn it is: W and ∂L/∂W in float64, with what LAPACK copies.
+WEIGHT_BYTES = 48
+BLAS_SPACE = 3 * 2**27  # two threads decompose matrices, and Lanczos has a BLAS of its own
 
 
 def peak_memory(device: torch.device) -> int:
@@ -146,12 +149,22 @@ def needs(
     found = {
         f"a batch of {batch_size}": (float(batch), "pass a smaller --batch-size"),
         "the moments": moments_need(rehearsal.moment_numbers, rehearsal.widest),
+        "singular values": (
+            float(WEIGHT_BYTES * rehearsal.most_weights + _work_space(options.device)),
+            f"leave large layers out, such as --exclude {rehearsal.widest}",
+        ),
     }
     if options.per_example != "none":
         numbers, way_out = _of_each_example(rehearsal, options)
         need = float(numbers * examples * options.dtype.itemsize)
         found["per-example gradients"] = (need, way_out)
     return found
+
+
+def _work_space(device: torch.device) -> int:
+    """Address space of NumPy's and SciPy's BLAS: without it, it ends the process by itself."""
+    free = machine.free_memory() if device.type == "cpu" else None
+    return BLAS_SPACE if free and free.by.startswith("RLIMIT") else 0
 
 
 def moments_need(numbers: int, widest: str) -> tuple[float, str]:

@@ -55,6 +55,7 @@ class Rehearsal:
     most_gradients: int  # of them, those of the largest layer
     factor_numbers: int  # inputs and outputs of the layers that see one row per example
     most_factors: int  # of them, those of the widest layer
+    most_weights: int  # of one layer
     channels_last: bool  # whether the network runs in this memory format, and faster
 
 
@@ -69,6 +70,7 @@ class Survey(Capture):
         self.moments: dict[str, int] = {}
         self.gradients: dict[str, int] = {}
         self.factors: dict[str, int] = {}
+        self.most_weights = 0
 
     def _see_use(self, name: str, call: Call, use: Use, out: Tensor) -> None:
         if self.same_for_all(call, out):
@@ -77,6 +79,7 @@ class Survey(Capture):
             self.time_first.add(name)
         matrices = call.map.weight_matrix(use.weight(use.block.parameter))
         groups, d_out, d_in = matrices.shape
+        self.most_weights = max(self.most_weights, matrices.numel())
         if self.options.conv == "channels":
             d_in //= prod(call.map.kernel)
         table = isinstance(call.map, Lookup)
@@ -131,6 +134,7 @@ def _rehearsed(model: nn.Module, x: Tensors, options: Options) -> Rehearsal:
         most_gradients=max(survey.gradients.values(), default=0),
         factor_numbers=sum(survey.factors.values()),
         most_factors=max(survey.factors.values(), default=0),
+        most_weights=survey.most_weights,
         channels_last=_channels_last_pays(model, options) and _takes_channels_last(model, x, quiet),
     )
 

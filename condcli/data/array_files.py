@@ -19,8 +19,15 @@ from condcli.data.locate import existing_file
 from condcli.data.probe_set import Examples
 from condcli.data.request import Request
 from condcli.data.split_names import names_of_split
-from condcli.errors import CannotFinishError, CondcliError, InputError, UnsafeError
+from condcli.errors import (
+    CannotFinishError,
+    CondcliError,
+    InputError,
+    UnsafeError,
+    is_out_of_memory,
+)
 from condcli.files import unchanged, without_panic
+from condcli.machine import left
 from condcli.npz import check_npz
 from condcli.pickled import check_tuples
 
@@ -107,8 +114,8 @@ def _examples(content: Any, path: str, request: Request) -> Examples:
 
 def unreadable(file: Path, error: Exception) -> CondcliError:
     """What to say of whatever a library raised while it read `file`."""
-    if isinstance(error, MemoryError):
-        return CannotFinishError(f"{file}: does not fit in memory", "probe a smaller file")
+    if is_out_of_memory(error):
+        return CannotFinishError(f"{file}: does not fit in memory", f"probe a smaller file{left()}")
     if isinstance(error, PermissionError):
         return InputError(f"{file}: may not be read", "check its permissions")
     return _damaged(file)

@@ -11,7 +11,6 @@ from pathlib import Path
 from threading import Thread
 from typing import BinaryIO
 
-from condcli.errors import CondcliError
 from condcli.files import Sources, identity, replaced
 
 CHUNK = 1 << 20  # bytes
@@ -36,7 +35,7 @@ def sha256_of(files: Sequence[Path], sources: Sources) -> Future[str]:
                 stack.enter_context(copy)
             try:
                 future.set_result(_digest(copies))
-            except (OSError, CondcliError) as error:
+            except Exception as error:  # for who asks for the result
                 future.set_exception(error)
 
     Thread(target=compute, daemon=True).start()

@@ -12,6 +12,7 @@ from typing import IO
 import torch
 
 from condcli.errors import CannotFinishError, InputError, UnsafeError, is_out_of_memory
+from condcli.machine import left
 from condcli.models.formats.inert import are_plain_data, pickled_names, placeholders
 from condcli.pickled import check_tuples
 from condcli.user_code import foreign_code, one_line
@@ -92,7 +93,9 @@ def run_pickle(path: Path, load: Callable[[], object], refused: str = "") -> obj
 def unreadable(path: Path, error: BaseException) -> CannotFinishError | InputError:
     """The error for a file that could not be read, for lack of memory or because of damage."""
     if is_out_of_memory(error):
-        return CannotFinishError(f"{path} does not fit into memory", "use a larger machine")
+        return CannotFinishError(
+            f"{path} does not fit into memory", f"use a larger machine{left()}"
+        )
     return InputError(f"{path} is truncated or damaged", "save or download the checkpoint again")
 
 
