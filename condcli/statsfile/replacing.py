@@ -72,7 +72,7 @@ def _begin(folder: Path) -> tuple[BinaryIO, Path, bool]:
     """An empty locked file of the folder, the name for it, and whether it has that name already."""
     while True:
         temporary = folder / f".condcli-{secrets.token_hex(6)}.tmp"
-        descriptor = _unnamed(folder)
+        descriptor = _unnamed(folder, temporary)
         named = descriptor is None
         if descriptor is None:
             descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
@@ -84,16 +84,18 @@ def _begin(folder: Path) -> tuple[BinaryIO, Path, bool]:
         return file, temporary, named
 
 
-def _unnamed(folder: Path) -> int | None:
-    """The descriptor of a file without a name; None where the system cannot do that."""
+def _unnamed(folder: Path, name: Path) -> int | None:
+    """The descriptor of a file without a name; None where the system has none, or names none.
+
+    Whether it gives them names is tried out with `name`: at the end it would be too late.
+    """
     try:
-        descriptor = os.open(folder, os.O_RDWR | os.O_TMPFILE, 0o666)
+        with open(os.open(folder, os.O_RDWR | os.O_TMPFILE, 0o666), "rb") as trial:
+            _link(trial, name)
+        os.unlink(name)
+        return os.open(folder, os.O_RDWR | os.O_TMPFILE, 0o666)
     except (OSError, AttributeError):
         return None
-    if os.path.exists(f"/proc/self/fd/{descriptor}"):  # it gets its name through this one
-        return descriptor
-    os.close(descriptor)
-    return None
 
 
 def _place(source: BinaryIO | Path, path: Path, *, force: bool) -> None:

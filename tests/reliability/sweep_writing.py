@@ -111,7 +111,7 @@ def _ended(outcome: Outcome) -> bool:
 def without_unnamed() -> None:
     """Have the system know no files without a name."""
     module = import_module("condcli.statsfile.replacing")
-    module.__dict__["_unnamed"] = lambda folder: None
+    module.__dict__["_unnamed"] = lambda folder, name: None
 
 
 def writers(folder: Path, *, count: int, force: bool, named: bool) -> None:

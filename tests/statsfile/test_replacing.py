@@ -16,14 +16,23 @@ from condcli.errors import CannotFinishError
 from condcli.statsfile.replacing import check_writable, replacing
 
 MODULE = import_module("condcli.statsfile.replacing")
-KINDS = ["unnamed", "named", "no hard links"]
+KINDS = ["unnamed", "unnamed for ever", "named", "no hard links"]
 
 
 @pytest.fixture(params=KINDS)
 def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: Any) -> Path:
     """An empty folder on a file system of this kind."""
-    if request.param != "unnamed":
-        monkeypatch.setattr(MODULE, "_unnamed", lambda folder: None)
+    original = os.link
+
+    def link(source: Any, target: Path, **options: Any) -> None:
+        if not isinstance(source, Path):
+            raise PermissionError(1, "Operation not permitted")
+        original(source, target, **options)
+
+    if request.param == "unnamed for ever":
+        monkeypatch.setattr(os, "link", link)
+    if request.param in ("named", "no hard links"):
+        monkeypatch.setattr(MODULE, "_unnamed", lambda folder, name: None)
     if request.param == "no hard links":
         monkeypatch.setattr(os, "link", _raise(PermissionError(1, "Operation not permitted")))
     return tmp_path
