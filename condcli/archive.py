@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+from condcli import machine
 from condcli.errors import InputError, is_out_of_memory
 
 MOST_ENTRIES = 100_000  # a tensor is an entry; the deepest networks have some thousands
@@ -66,9 +67,10 @@ def check_sums(path: Path, file: IO[bytes], *, remedy: str = DAMAGED) -> None:
 def check_unpacked(path: Path, file: IO[bytes], *, harmless: int = 0) -> None:
     """Raises InputError for an archive that unpacks to far more than it is, and `harmless` bytes.
 
-    The file is left at its beginning.
+    And CannotFinishError where that does not fit into memory. The file is left at its beginning.
     """
     claimed = sum(entry.file_size for entry in entries_of(path, file))
+    machine.require(claimed, f"reading {path}", machine.LARGER)
     if claimed > max(harmless, MOST_DEFLATED * file.seek(0, os.SEEK_END)):
         raise InputError(
             f"{path} unpacks to {claimed:,} bytes, far more than it is", "save it uncompressed"

@@ -17,6 +17,10 @@ from typing import BinaryIO, NamedTuple
 
 from condcli.errors import CannotFinishError, CondcliError, InputError
 
+HEAD = 512  # bytes that tell what a file is: a tar archive shows at offset 257
+LFS = b"version https://git-lfs"
+WEB_PAGE = (b"<!doctype", b"<html", b"<?xml", b"<head")
+
 
 class Identity(NamedTuple):
     """What changes with a file: another one in its place, its length, a write to it."""
@@ -58,6 +62,23 @@ def unchanged(path: Path, like: Identity | None = None) -> Iterator[BinaryIO]:
             raise replaced(path) from error
         if identity(file) != before:
             raise replaced(path)
+
+
+def stand_in(head: bytes) -> tuple[str, str] | None:
+    """What is there in place of a file, told by its first bytes, and what to do about it."""
+    if head.startswith(LFS):
+        return "a git-LFS pointer, not the file itself", "run git lfs pull"
+    if head.lstrip().lower().startswith(WEB_PAGE):
+        return "a web page, not the file itself", "download the file itself"
+    return None
+
+
+def refuse_stand_in(path: Path, file: BinaryIO) -> None:
+    """Raises InputError for such a file, the open one at `path`, which is left at its beginning."""
+    found = stand_in(file.read(HEAD))
+    file.seek(0)
+    if found:
+        raise InputError(f"{path} is {found[0]}", found[1])
 
 
 def identity(file: BinaryIO) -> Identity:

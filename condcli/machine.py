@@ -11,6 +11,7 @@ from pathlib import Path
 from condcli.errors import CannotFinishError
 
 MIB, GIB = 2**20, 2**30
+LARGER = "use a larger machine, or allow more memory"
 _UNLIMITED = 2**60  # what cgroup v1 calls no limit is more than that
 _TORCH = 450 * MIB  # that importing torch takes; of address space, some builds take 3 GiB
 _AMPLE = 6 * GIB  # of address space: any build of torch starts in that

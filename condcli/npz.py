@@ -10,7 +10,7 @@ from typing import IO
 from numpy.lib import format
 
 from condcli.archive import DAMAGED, READ_ERRORS, check_sums, check_unpacked
-from condcli.errors import InputError
+from condcli.errors import InputError, is_out_of_memory
 
 _HEADER = {(1, 0): format.read_array_header_1_0, (2, 0): format.read_array_header_2_0}
 
@@ -26,7 +26,9 @@ def check_npz(path: Path, file: IO[bytes], *, harmless: int = 0) -> None:
     try:
         with zipfile.ZipFile(file) as archive:
             sound = all(_is_sized(archive, entry) for entry in archive.infolist())
-    except (*READ_ERRORS, KeyError):
+    except (*READ_ERRORS, KeyError) as error:
+        if is_out_of_memory(error):
+            raise
         sound = False
     if not sound:
         raise InputError(f"{path} is truncated or damaged", DAMAGED)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from condcli import files
+from condcli import files, machine
 from condcli.archive import check_archive
 from condcli.data import array_files, open_data
 from condcli.errors import CannotFinishError, InputError
@@ -234,3 +234,27 @@ def _put_pickle(path, image, *, zipped):
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in entries.items():
             archive.writestr(name, image if name.endswith("/data.pkl") else content)
+
+
+@pytest.mark.parametrize("kind", SAVE)
+def test_a_checkpoint_that_memory_cannot_hold_is_refused_with_numbers(tmp_path, monkeypatch, kind):
+    path = tmp_path / "model"
+    SAVE[kind](WEIGHTS, path)
+    monkeypatch.setattr(machine, "free_memory", lambda: machine.Budget(200_000, "the cgroup"))
+    said = "reading .*model needs about 23[5-9] KiB, and 195 KiB are free within the cgroup; use a"
+    with pytest.raises(CannotFinishError, match=said):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("ending", [".npz", ".pt", ".safetensors", ".parquet"])
+def test_data_that_memory_cannot_hold_are_refused_with_numbers(tmp_path, monkeypatch, ending):
+    path = tmp_path / f"set{ending}"
+    arrays = {"x": torch.randn(200, 50), "y": torch.ones(200)}
+    if ending == ".parquet":
+        pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(pa.table({"x": arrays["x"].flatten().numpy()}), path)
+    else:
+        SAVE[{".npz": "npz", ".pt": "zip", ".safetensors": "safetensors"}[ending]](arrays, path)
+    monkeypatch.setattr(machine, "free_memory", lambda: machine.Budget(20_000, "RLIMIT_AS"))
+    with pytest.raises(CannotFinishError, match=r"reading .*set.* needs about .*within RLIMIT_AS"):
+        open_data(str(path))

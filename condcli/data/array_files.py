@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from condcli import machine
 from condcli.archive import check_archive
 from condcli.data.arrays import in_memory
 from condcli.data.items import ACCEPTED, as_pair
@@ -26,10 +27,10 @@ from condcli.errors import (
     UnsafeError,
     is_out_of_memory,
 )
-from condcli.files import unchanged, without_panic
-from condcli.machine import left
+from condcli.files import identity, refuse_stand_in, unchanged
 from condcli.npz import check_npz
 from condcli.pickled import check_tuples
+from condcli.safetensors_file import read_safetensors
 
 PICKLE = b"\x80"  # the first byte of a pickle of protocol 2 and up
 ZIP = b"PK\x03\x04"
@@ -40,6 +41,7 @@ def open_npz(path: str, request: Request) -> Examples:
     """The examples of np.savez(FILE, x=…, y=…)."""
     file = existing_file(path)
     with unchanged(file) as stream:
+        refuse_stand_in(file, stream)
         _require_zip(file, stream)
         check_npz(file, stream, harmless=HARMLESS)
         return _examples(_arrays(file, stream), path, request)
@@ -53,9 +55,11 @@ def open_pt(path: str, request: Request) -> Examples:
 
     file = existing_file(path)
     with unchanged(file) as stream:
+        refuse_stand_in(file, stream)
         _require_zip(file, stream)
         check_archive(file, stream)
         check_tuples(file, stream)
+        machine.require(identity(stream).size, f"reading {file}", machine.LARGER)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -73,19 +77,10 @@ def open_pt(path: str, request: Request) -> Examples:
 
 def open_safetensors(path: str, request: Request) -> Examples:
     """The examples of safetensors.torch.save_file({"x": …, "y": …}, FILE)."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
     file = existing_file(path)
     with unchanged(file) as stream:
-        try:
-            with without_panic():
-                tensors = load(stream.read())  # load_file would map it into memory
-        except SafetensorError as error:
-            raise _damaged(file) from error
-        except Exception as error:
-            raise unreadable(file, error) from error
-    return _examples(tensors, path, request)
+        refuse_stand_in(file, stream)
+        return _examples(read_safetensors(file, stream), path, request)
 
 
 def _arrays(file: Path, stream: IO[bytes]) -> dict[str, Any]:
@@ -115,7 +110,9 @@ def _examples(content: Any, path: str, request: Request) -> Examples:
 def unreadable(file: Path, error: Exception) -> CondcliError:
     """What to say of whatever a library raised while it read `file`."""
     if is_out_of_memory(error):
-        return CannotFinishError(f"{file}: does not fit in memory", f"probe a smaller file{left()}")
+        return CannotFinishError(
+            f"{file}: does not fit in memory", f"probe a smaller file{machine.left()}"
+        )
     if isinstance(error, PermissionError):
         return InputError(f"{file}: may not be read", "check its permissions")
     return _damaged(file)

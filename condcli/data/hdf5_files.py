@@ -21,7 +21,7 @@ from condcli.data.probe_set import Examples, IntArray
 from condcli.data.request import Request
 from condcli.data.split_names import names_of_split
 from condcli.errors import CondcliError, InputError
-from condcli.files import identity, unchanged
+from condcli.files import identity, refuse_stand_in, unchanged
 
 LARGEST_CHUNK = 1 << 28  # bytes
 FILTERS = frozenset({1, 2, 3, 32000})  # deflate, shuffle, fletcher32 and h5py's own lzf
@@ -32,8 +32,10 @@ def open_hdf5(path: str, request: Request) -> Examples:
     import torch
 
     file = existing_file(path)
-    with unchanged(file) as stream, _opened(file, stream) as content:
+    with unchanged(file) as stream:
+        refuse_stand_in(file, stream)
         first = identity(stream)
+    with unchanged(file, like=first) as stream, _opened(file, stream) as content:
         split, names = names_of_split(_names(file, content), request.split, path)
         shapes = {plain: _checked_shape(file, content, name) for plain, name in names.items()}
     x, y = divided({name: torch.empty(shapes[name], device="meta") for name in shapes}, path)

@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from condcli import machine
 from condcli.data.encoding import require_utf8
 from condcli.data.extras import extra_library
 from condcli.data.locate import existing_file
@@ -16,7 +17,7 @@ from condcli.data.probe_set import Examples
 from condcli.data.request import Request
 from condcli.data.table_rows import from_table
 from condcli.errors import InputError
-from condcli.files import unchanged
+from condcli.files import refuse_stand_in, unchanged
 
 SEPARATORS = (",", "\t", ";", "|")
 WHOLE = 2**31 - 1  # bytes in a block, from the first of which pyarrow tells the columns' types
@@ -30,6 +31,7 @@ def open_table(path: str, request: Request) -> Examples:
     file = existing_file(path)
     pyarrow = extra_library("pyarrow", extra="tables", source=path)
     with unchanged(file) as stream:
+        refuse_stand_in(file, stream)
         if file.suffix.lower() != ".parquet":
             require_utf8(file, stream, remedy="convert it to UTF-8")
         try:
@@ -89,6 +91,9 @@ def _read_parquet(file: Path, stream: BinaryIO) -> Any:
             f"{file}: claims {values:,} values, far more than it has bytes",
             "write it without run lengths",
         )
+    groups = map(content.metadata.row_group, range(content.metadata.num_row_groups))
+    size = sum(group.total_byte_size for group in groups)
+    machine.require(size, f"reading {file}", machine.LARGER)
     return content.read()
 
 

@@ -10,6 +10,7 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
+from condcli import machine
 from condcli.errors import InputError
 from condcli.models.architecture import Adopt, Architecture
 from condcli.models.checkpoint import Checkpoint
@@ -113,6 +114,9 @@ def _unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         whole = tensor.numel() * tensor.element_size() == storage.nbytes()
         return whole and users[storage.data_ptr()] == 1
 
+    copies = [each for each in tensors.values() if not is_alone(each)]
+    size = sum(each.numel() * each.element_size() for each in copies)
+    machine.require(size, "a copy of the weights that share memory", machine.LARGER)
     return {name: each if is_alone(each) else each.clone() for name, each in tensors.items()}
 
 

@@ -222,8 +222,14 @@ def test_a_bare_pickle_is_refused_as_unsafe_and_never_opened(zip_file, tmp_path)
 
 
 def test_a_file_that_is_something_else_is_refused_by_name(file):
+    file.write_bytes(b"something else")
+    with pytest.raises(InputError, match=rf"{file.name}(: truncated| is truncated or damaged)"):
+        open_data(str(file))
     file.write_text("<html>not found</html>")
-    with pytest.raises(InputError, match=rf"{file.name}: truncated, damaged or"):
+    with pytest.raises(InputError, match=f"{file.name} is a web page, not the file itself"):
+        open_data(str(file))
+    file.write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(InputError, match=f"{file.name} is a git-LFS pointer"):
         open_data(str(file))
 
 

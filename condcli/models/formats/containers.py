@@ -8,13 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-import safetensors
-import safetensors.torch
 from torch import Tensor
 
-from condcli.archive import DAMAGED, check_archive
-from condcli.errors import InputError
-from condcli.files import Sources, without_panic
+from condcli.archive import check_archive
+from condcli.files import Sources
 from condcli.models.formats.archive import archive_kind
 from condcli.models.formats.arrays import read_arrays, tensors_of_arrays
 from condcli.models.formats.content import RAN_CODE, Content
@@ -26,6 +23,7 @@ from condcli.models.formats.programs import (
 )
 from condcli.models.formats.torch_file import load_torch_file, run_pickle
 from condcli.models.places import holds_weights
+from condcli.safetensors_file import read_safetensors
 
 Enough = Callable[[object], bool]  # whether what was read without code holds the weights
 
@@ -59,12 +57,7 @@ def _torch(path: Path, file: IO[bytes], trust: bool, enough: Enough, *, zipped: 
 
 
 def _safetensors(path: Path, file: IO[bytes], trust: bool, enough: Enough) -> Content:
-    try:
-        with without_panic():
-            tensors = safetensors.torch.load(file.read())  # load_file would map it into memory
-    except (safetensors.SafetensorError, ValueError, KeyError):
-        raise InputError(f"{path} is truncated or damaged", DAMAGED) from None
-    return Content(data=tensors, format="safetensors", files=(path,))
+    return Content(data=read_safetensors(path, file), format="safetensors", files=(path,))
 
 
 def _pickle(path: Path, file: IO[bytes], trust: bool, enough: Enough) -> Content:

@@ -6,19 +6,18 @@ from pathlib import Path
 from typing import IO, Literal
 
 from condcli.errors import InputError
+from condcli.files import HEAD, stand_in
+from condcli.safetensors_file import LARGEST_HEADER
 
 Kind = Literal["zip", "legacy", "safetensors", "pickle"]
 
-HEAD = 512  # bytes: a tar archive shows at offset 257
 # torch.save without zip begins with this number, pickled as a LONG1
 LEGACY_MAGIC = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
 LEGACY_HEAD = 32  # bytes: the protocol, perhaps a frame, the number
-LONGEST_SAFETENSORS_HEADER = 100 << 20  # the format's own limit
 
 _UNPACK = "unpack it first"
 _TORCH_FIRST = "give a checkpoint written by torch.save, or a .safetensors file"
 FOREIGN = {
-    b"version https://git-lfs": ("a git-LFS pointer, not the file itself", "run git lfs pull"),
     b"\x89HDF\r\n\x1a\n": (
         "an HDF5 file",
         "spectrum, domination and neurons read statistics files; of a Keras model, "
@@ -37,7 +36,6 @@ FOREIGN = {
     b"\xfd7zXZ": ("xz-compressed", _UNPACK),
     b"\x28\xb5\x2f\xfd": ("zstd-compressed", _UNPACK),
 }
-WEB_PAGE = (b"<!doctype", b"<html", b"<?xml", b"<head")
 # The first members of the tar archive that torch.save wrote in its first year.
 TORCH_OF_2016 = (b"sys_info", b"pickle", b"storages", b"tensors")
 
@@ -61,8 +59,8 @@ def _foreign(head: bytes) -> tuple[str, str] | None:
     for prefix, what in FOREIGN.items():
         if head.startswith(prefix):
             return what
-    if head.lstrip().lower().startswith(WEB_PAGE):
-        return "a web page, not a checkpoint", "download the file itself"
+    if found := stand_in(head):
+        return found
     if head[257:262] == b"ustar":
         return _tar(head)
     # An ONNX model is a protobuf: its version, then the name of the program that wrote it.
@@ -78,7 +76,7 @@ def _foreign(head: bytes) -> tuple[str, str] | None:
 
 def _is_safetensors(head: bytes) -> bool:
     """Whether it begins with the length of a header, and the header."""
-    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < LONGEST_SAFETENSORS_HEADER
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < LARGEST_HEADER
 
 
 def _tar(head: bytes) -> tuple[str, str]:

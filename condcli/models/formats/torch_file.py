@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import warnings
 from collections.abc import Callable, Iterable
@@ -11,8 +12,8 @@ from typing import IO
 
 import torch
 
+from condcli import machine
 from condcli.errors import CannotFinishError, InputError, UnsafeError, is_out_of_memory
-from condcli.machine import left
 from condcli.models.formats.inert import are_plain_data, pickled_names, placeholders
 from condcli.pickled import check_tuples
 from condcli.user_code import foreign_code, one_line
@@ -38,6 +39,7 @@ def load_torch_file(
     Raises UnsafeError when it would be needed, InputError when the file is damaged. torch's own
     messages are not passed on: they tell the reader to turn the guard off.
     """
+    machine.require(file.seek(0, os.SEEK_END), f"reading {path}", machine.LARGER)
     check_tuples(path, file)
     try:
         return Loaded(data=load_data(file))
@@ -94,7 +96,7 @@ def unreadable(path: Path, error: BaseException) -> CannotFinishError | InputErr
     """The error for a file that could not be read, for lack of memory or because of damage."""
     if is_out_of_memory(error):
         return CannotFinishError(
-            f"{path} does not fit into memory", f"use a larger machine{left()}"
+            f"{path} does not fit into memory", f"use a larger machine{machine.left()}"
         )
     return InputError(f"{path} is truncated or damaged", "save or download the checkpoint again")
 
