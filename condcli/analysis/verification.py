@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from condcli.analysis.laws import LAWS, require
 from condcli.errors import InputError
 from condcli.stats import ActivationStats, LayerStats, ProbeStats
@@ -70,8 +72,9 @@ def _laws(layer: LayerStats, stats: ProbeStats) -> Counter[str]:
     if layer.nonfinite:  # it says so itself, and NaN obeys none
         return Counter({_FLAGGED: 1})
     try:
-        examined = {law: check(layer, stats.provenance) for law, (_, check) in LAWS.items()}
-        _check_traces(layer, stats)
+        with np.errstate(over="ignore"):  # what overflows breaks a law, and is told as that
+            examined = {law: check(layer, stats.provenance) for law, (_, check) in LAWS.items()}
+            _check_traces(layer, stats)
     except InputError as error:
         raise InputError(f"layer {layer.name!r}: {error.message}", error.remedy) from error
     return Counter(examined)

@@ -246,6 +246,7 @@ CASES = [
     ),
     verified("a negative moment", forged(_negated), "layer 'fc1': grad_moment has the eigenvalue"),
     verified("a mean too large", untrue(input_mean=np.full(3, 9.0)), "layer 'fc1': input_mean is"),
+    verified("a mean beyond squaring", untrue(input_mean=np.full(3, 1e200)), "layer 'fc1': input_"),
     verified("a norm of nothing", untrue(weight_norm=9.0), "layer 'fc1': weight_singular_values"),
     verified("a part too many", untrue(parameters=9), "its parts have 17 of the model's 16"),
     verified("a place taken twice", untrue(order=1), "the layers 'fc1' and 'fc2' have the same"),
