@@ -157,7 +157,8 @@ class Unpacker:
         if kind == "tensor":
             number, axes, on_cpu = rest
             laid = self._tensors[number] if on_cpu else self._tensors[number].to(self._names.device)
-            return laid.permute([axes.index(axis) for axis in range(len(axes))])
+            # Detached it is a view of nothing: what a buffer is computed from is told by that.
+            return laid.permute([axes.index(axis) for axis in range(len(axes))]).detach()
         if kind in CONTAINERS:
             return CONTAINERS[kind](self.value(item) for item in rest[0])
         if kind == "object":

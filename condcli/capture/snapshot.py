@@ -148,8 +148,8 @@ def _buffers(model: nn.Module, packer: Packer) -> list[Word]:
         name = ".".join(names[0]).lstrip(".")
         if buffer.grad_fn is not None:
             raise Unsavable(f"the buffer {name} holds on to the computation of its batch")
-        if sharing[_memory(buffer)] > 1:
-            raise Unsavable(f"the buffer {name} shares its memory with another")
+        if sharing[_memory(buffer)] > 1 or buffer._base is not None:
+            raise Unsavable(f"the buffer {name} shares its memory with another tensor")
     return [[names, packer.word(buffer)] for buffer, names in found.values()]
 
 

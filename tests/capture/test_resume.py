@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 import condcli
+from condcli import capture
 from condcli.api import NOT_ASKED
-from condcli.capture import Options
+from condcli.capture import Options, packing
 from condcli.capture.mode import Capture
 from condcli.capture.packing import Names, Packer, Unpacker
 from condcli.capture.saving import read_state
@@ -26,6 +29,7 @@ from condcli.stats import ProbeStats
 from .cases import CASES, CLASSES, Case, labelled
 from .parts import NETS, SIZES, Net
 from .resuming import assert_identical, resumed, stopping
+from .test_computed_weights import LINEAR
 
 
 class Changing(nn.Module):
@@ -76,15 +80,20 @@ def maps() -> nn.Module:
     )
 
 
+TABLE = labelled(6, sizes=SIZES)
 MORE = {
     **NETS,
-    "changing": Net(Changing, labelled(6, sizes=SIZES)),
-    "drawing": Net(Drawing, labelled(6, sizes=SIZES)),
-    "wide": Net(wide, labelled(6, sizes=SIZES)),
+    "changing": Net(Changing, TABLE),
+    "drawing": Net(Drawing, TABLE),
+    "wide": Net(wide, TABLE),
     "maps": Net(maps, labelled(4, 8, 8, sizes=SIZES), {"conv": "patches"}),
     "autocast": Net(maps, labelled(4, 8, 8, sizes=SIZES), {"autocast": "bfloat16"}),
     "a shard": Net(wide, labelled(6, sizes=SIZES * 2), {"shard": "1/2"}),
-    "some layers": Net(wide, labelled(6, sizes=SIZES), {"layers": ["2"]}),
+    **{
+        name: Net(lambda make=make: nn.Sequential(make(), nn.Linear(5, CLASSES)), TABLE)
+        for name, make in LINEAR.items()
+    },
+    "some layers": Net(wide, TABLE, {"layers": ["2"]}),
 }
 
 
@@ -142,16 +151,26 @@ def capture_of(model: nn.Module) -> Capture:
 
 def test_no_attribute_of_a_capture_is_forgotten() -> None:
     """A new one belongs into one of these sets, or a state would lack it."""
-    capture = capture_of(nn.Linear(2, 2))
-    assert set(vars(capture)) == {*CARRIED, *TOLD, *OF_A_PASS, *OF_THE_NETWORK}
-    assert set(vars(capture.computed)) == {
+    found = capture_of(nn.Linear(2, 2))
+    assert set(vars(found)) == {*CARRIED, *TOLD, *OF_A_PASS, *OF_THE_NETWORK}
+    assert set(vars(found.computed)) == {
         *("_blocks", "_spread"),  # carried
         *("_live", "_weights", "_modules", "_paths"),  # of a pass, of the network
     }
-    assert set(vars(capture.sites)) == {
+    assert set(vars(found.sites)) == {
         "layers",  # carried
         *("_running", "_calls", "_unit_axes", "_model", "_paths"),
     }
+
+
+def test_every_class_that_sums_up_can_be_held() -> None:
+    """Also one that is yet to be written."""
+    for module in pkgutil.iter_modules(capture.__path__):
+        found = vars(importlib.import_module(f"condcli.capture.{module.name}"))
+        for name, kind in found.items():
+            sums = any(hasattr(kind, method) for method in ("running_sums", "lambda_max"))
+            if isinstance(kind, type) and sums and not getattr(kind, "_is_protocol", False):
+                assert packing.CLASSES.get(name) is kind
 
 
 def test_what_a_state_cannot_hold_is_an_error() -> None:
@@ -175,6 +194,7 @@ def test_words_become_the_same_values() -> None:
     assert found == values
     assert torch.equal(tensor, permuted)
     assert tensor.stride() == permuted.stride()
+    assert tensor._base is None
 
 
 def plain() -> nn.Module:
@@ -191,7 +211,11 @@ def resume(state: Path, **options: Any) -> ProbeStats:
     return condcli.probe(plain(), DATA(), save=state, resume=True, **options)
 
 
-DATA = labelled(6, sizes=SIZES)
+DATA = TABLE
+
+
+def kept(attribute: Any) -> Callable[[nn.Module], None]:
+    return lambda net: setattr(net, "buffer", attribute(net))
 
 
 def test_every_option_is_part_of_what_must_be_the_same(tmp_path: Path) -> None:
@@ -298,6 +322,8 @@ class Keeping(nn.Module):
         self.seen: list[int] = []
         self.memory = {"mean": torch.zeros(3)}
         self.source = torch.Generator().manual_seed(0)
+        self.register_buffer("buffer", torch.zeros(3))
+        self.register_buffer("whole", torch.zeros(4, 3))
         self._keep = keep
 
     def forward(self, x: Tensor) -> Tensor:
@@ -311,8 +337,11 @@ class Keeping(nn.Module):
         (lambda net: net.seen.append(1), "seen"),
         (lambda net: net.memory["mean"].add_(1), "memory"),
         (lambda net: torch.rand(1, generator=net.source), "source"),
+        (kept(lambda net: net.whole[1]), "buffer"),
+        (kept(lambda net: torch.zeros(4, 3)[1]), "buffer"),
+        (kept(lambda net: 2 * net.net.bias), "buffer"),
     ],
-    ids=["list", "tensor", "generator"],
+    ids=["list", "tensor", "generator", "a part of another", "a view", "a graph"],
 )
 def test_what_a_network_keeps_in_hiding_is_told_and_nothing_is_saved(
     keep: Callable[[Keeping], None], name: str, tmp_path: Path
@@ -324,8 +353,8 @@ def test_what_a_network_keeps_in_hiding_is_told_and_nothing_is_saved(
     assert list(stats.layers) == ["net"]
     assert not (tmp_path / "s").exists()
     (line,) = said
-    assert line.startswith("warning: the probe goes on without saving its state: the network keeps")
-    assert line.endswith(f" in {name}")
+    assert line.startswith("warning: the probe goes on without saving its state: the ")
+    assert name in line
 
 
 def test_a_full_disk_does_not_stop_the_probe(
