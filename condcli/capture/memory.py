@@ -95,7 +95,8 @@ class SavedBytes(torch.autograd.graph.saved_tensors_hooks):
         if storage.data_ptr() not in self._seen:
             self._seen.add(storage.data_ptr())
             self.bytes += storage.nbytes()
-        return tensor
+        # A node that kept its own output would never be freed, nor what leads to it.
+        return tensor.detach()
 
 
 def require_room(

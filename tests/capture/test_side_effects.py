@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -117,6 +119,18 @@ def test_a_probe_where_gradients_are_off_still_measures_them(
     assert list(measured.layers) == list(expected.layers)
     for name, layer in expected.layers.items():
         np.testing.assert_array_equal(measured.layers[name].grad_moment, layer.grad_moment)
+
+
+@pytest.mark.parametrize("name", [*CASES][::12])
+def test_a_network_that_was_probed_can_be_freed(name: str) -> None:
+    """A thousand checkpoints in one call would else stay in memory, with their activations."""
+    case = CASES[name]
+    model = case.model()
+    kept = [weakref.ref(parameter) for parameter in model.parameters()]
+    probe(model, case.batches(), loss=case.loss, norm=case.norm)
+    del model
+    gc.collect()
+    assert not any(parameter() is not None for parameter in kept)
 
 
 @pytest.mark.parametrize("name", CASES)
