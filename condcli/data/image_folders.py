@@ -18,7 +18,7 @@ from condcli.data.probe_set import Examples, IntArray
 from condcli.data.request import Request
 from condcli.data.tensors import to_tensor
 from condcli.errors import InputError
-from condcli.files import unchanged
+from condcli.files import replaced, unchanged
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -72,6 +72,10 @@ def _examples(
         import torch
 
         images = [_read_image(files[index]) for index in indices]
+        sizes = [image.size for image in images]
+        if not crop and len(set(sizes)) > 1:  # they had one when they were listed
+            odd = next(place for place, size in enumerate(sizes) if size != sizes[0])
+            raise replaced(files[indices[odd]])
         pictures = map(_cropped, images) if crop else images
         tensors = [to_tensor(picture, what="the image") for picture in pictures]
         return torch.stack(tensors), torch.tensor([labels[index] for index in indices])
@@ -141,6 +145,19 @@ def picture_of(stream: IO[bytes]) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # twice as many are refused
         return Image.open(stream, formats=PICTURE_FORMATS)
+
+
+@contextmanager
+def without_programs() -> Iterator[None]:
+    """Has Pillow, where it is called by others, hand no PostScript to Ghostscript."""
+    from PIL import EpsImagePlugin
+
+    before = EpsImagePlugin.gs_binary
+    EpsImagePlugin.gs_binary = False  # its own word for there being none
+    try:
+        yield
+    finally:
+        EpsImagePlugin.gs_binary = before
 
 
 def _cropped(picture: Image.Image) -> Image.Image:

@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from condcli.data.collation import from_items
+from condcli.data.image_folders import without_programs
 from condcli.data.probe_set import Examples
 from condcli.data.request import Request
 from condcli.errors import InputError, UsageError
@@ -41,7 +42,8 @@ def open_torchvision_set(name: str, request: Request) -> Examples:
     try:
         with redirect_stdout(sys.stderr):
             dataset = kind(**options)
-        total, first = len(dataset), dataset[0]
+        with without_programs():
+            total, first = len(dataset), dataset[0]
     except ValueError as error:  # torchvision's word for a split that does not exist
         raise UsageError(f"{source}: {one_line(error)}", "give another --split") from error
     except Exception as error:  # RuntimeError, OSError, ModuleNotFoundError …
@@ -50,7 +52,8 @@ def open_torchvision_set(name: str, request: Request) -> Examples:
 
     def item(index: int) -> Any:
         try:
-            return dataset[index]
+            with without_programs():
+                return dataset[index]
         except Exception as error:
             raise InputError(
                 f"{source}: example {index} cannot be read ({one_line(error)})", "get it again"

@@ -90,7 +90,7 @@ def _facts(checkpoint: Checkpoint, specs: Specs) -> Iterator[tuple[str, str]]:
 
 def _architecture(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
     """What it is, else what it is near to, and what to type next."""
-    probe = f"condcli probe {shlex.quote(str(checkpoint.path))} --data DATA"
+    probe = f"condcli probe {_word(checkpoint.path)} --data DATA"
     if checkpoint.module is not None:
         yield "architecture", f"{type(checkpoint.module).__qualname__}, saved whole"
         yield "next", f"{probe} --trust"
@@ -133,10 +133,7 @@ def _compared(match: Match) -> str:
 
 
 def _scaffolding(path: Path, probe: str) -> str:
-    return (
-        f"condcli inspect {shlex.quote(str(path))} --scaffold model.py; "
-        f"then {probe} --arch model.py:build"
-    )
+    return f"condcli inspect {_word(path)} --scaffold model.py; then {probe} --arch model.py:build"
 
 
 def _spec(tensor: Tensor) -> Spec:
@@ -158,3 +155,8 @@ def _row(name: str, tensor: Tensor) -> TensorRow:
         std=values.std(correction=0).item() if values.numel() else math.nan,
         max_abs=values.abs().max().item() if values.numel() else math.nan,
     )
+
+
+def _word(path: Path) -> str:
+    """The path as it is typed on a command line, where a dash would begin an option."""
+    return shlex.quote(f"./{path}" if str(path).startswith("-") else str(path))

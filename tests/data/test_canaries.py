@@ -6,6 +6,7 @@ import pickle
 import warnings
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -138,6 +139,23 @@ def test_a_program_among_the_pictures_of_a_table_is_not_run(tmp_path, canary, gh
         list(open_data(str(tmp_path / "set.parquet")).batches(1))
     assert not canary.exists()
     assert sings(io.BytesIO(EPS), canary)
+
+
+def test_a_program_among_the_pictures_of_torchvision_is_not_run(tmp_path, canary, monkeypatch):
+    def sing(command, **options):
+        canary.touch()
+        raise OSError("no Ghostscript")
+
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", "gs")
+    monkeypatch.setattr(EpsImagePlugin, "subprocess", SimpleNamespace(check_call=sing))
+    file = tmp_path / "eurosat" / "2750" / "Forest" / "a.png"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(EPS)
+    with pytest.raises(InputError, match=r"torchvision:EuroSAT is not whole"):
+        open_data("torchvision:EuroSAT", root=tmp_path)
+    assert not canary.exists()
+    assert EpsImagePlugin.gs_binary == "gs"
+    assert sings(file, canary)
 
 
 def test_a_huge_picture_is_no_warning(tmp_path, monkeypatch):

@@ -97,3 +97,12 @@ def test_imagenet_with_other_classes_is_refused(tmp_path):
 def test_imagenet_is_not_downloaded(tmp_path):
     with pytest.raises(InputError, match=r"imagenet is not at .*; it cannot be downloaded"):
         open_data("imagenet", root=tmp_path, download=True)
+
+
+def test_an_image_that_was_replaced_by_one_of_another_size_is_named(tmp_path):
+    for number in (1, 2):
+        write_image(tmp_path / f"cat/{number}.png", 10, 12, number)
+    probe_set = open_data(f"imagefolder:{tmp_path}")
+    write_image(tmp_path / "cat/2.png", 9, 12)
+    with pytest.raises(InputError, match=r"2\.png was replaced while it was read; run again"):
+        next(probe_set.batches(2))

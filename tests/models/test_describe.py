@@ -1,6 +1,7 @@
 """What `condcli inspect` tells of a checkpoint."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 import torch
@@ -178,3 +179,9 @@ def test_a_tensor_of_no_layer_has_its_own_row(file):
 def test_a_name_of_ten_thousand_parts_is_described(file):
     torch.save({".".join("a" * 10_000): torch.ones(2)}, file)
     assert sum(row.parameters for row in describe(file).modules() if row.depth == 0) == 2
+
+
+def test_a_path_with_a_leading_dash_is_written_so_that_it_can_be_typed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save(nn.Linear(3, 2).state_dict(), "-x.pt")
+    assert "condcli inspect ./-x.pt --scaffold" in describe(Path("-x.pt")).facts["next"]
