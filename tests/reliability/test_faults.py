@@ -92,6 +92,7 @@ def test_an_output_folder_that_goes_away_is_an_error(runner: Runner, tmp_path: P
         "os.write(1, b'among the results')",
         "os.system('echo among the results')",
         "torch.manual_seed(1)",
+        "os.chdir('/')",
         "__import__('warnings').warn('odd')",
         "signal.signal(signal.SIGINT, signal.SIG_IGN)",
     ],
