@@ -35,7 +35,13 @@ bench:  ## compare with a bare pass and with other libraries; needs '.[bench]', 
 bench-gpu:  ## the same on a CUDA device, with ResNet-50
 	$(PYTHON) -m benchmarks.gpu --write docs/performance.md
 
+sweeps:  ## kill, fill disks, flip bytes, resume: everything, into docs/reliability.md; an hour
+	$(PYTHON) -m tests.reliability.sweeps
+
+fuzz:  ## mutated input for every parser, ten minutes; needs '.[fuzz]'
+	$(PYTHON) -m tests.reliability.fuzz 600
+
 samples:  ## train the sample checkpoints again
 	$(PYTHON) sample_checkpoints/train.py
 
-.PHONY: help install check fix lint types imports test bench bench-gpu samples
+.PHONY: help install check fix lint types imports test bench bench-gpu sweeps fuzz samples

@@ -67,7 +67,7 @@ def naming_file(subject: Subject) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        if subject.checkpoint is None:
+        if subject.checkpoint is None or error.message.startswith(subject.source):
             raise
         raise InputError(f"{subject.source}: {error.message}", error.remedy) from error
 

@@ -40,9 +40,14 @@ def staged(file: BinaryIO, mode: str) -> Iterator[tuple[Any, Put]]:
             stage.put(dataset.get_offset(), np.ascontiguousarray(array).data.cast("B"))
         return dataset
 
-    # From 1.10 on, HDF5's own metadata carry checksums.
-    with h5py.File(stage, mode, libver=("v110", "v110")) as hdf5:
-        yield hdf5, put
+    try:
+        # From 1.10 on, HDF5's own metadata carry checksums.
+        with h5py.File(stage, mode, libver=("v110", "v110")) as hdf5:
+            yield hdf5, put
+    except Exception:
+        if stage.failure is not None:
+            raise stage.failure from None  # of which HDF5 makes others
+        raise
     stage.settle()
 
 
@@ -72,6 +77,7 @@ class _Stage(RawIOBase):
         self._size = file.seek(0, os.SEEK_END)
         self._position = 0
         self._pages: dict[int, bytearray] = {}
+        self.failure: OSError | None = None  # of the file beneath, while HDF5 was reading it
 
     def put(self, offset: int, content: memoryview) -> None:
         """Write to the file beneath, past the pages; those that there are stay true."""
@@ -114,8 +120,12 @@ class _Stage(RawIOBase):
 
     def _page(self, number: int) -> bytearray:
         if number not in self._pages:
-            self._file.seek(number * _PAGE)
-            self._pages[number] = bytearray(self._file.read(_PAGE).ljust(_PAGE, b"\0"))
+            try:
+                self._file.seek(number * _PAGE)
+                self._pages[number] = bytearray(self._file.read(_PAGE).ljust(_PAGE, b"\0"))
+            except OSError as error:
+                self.failure = self.failure or error
+                raise
         return self._pages[number]
 
 

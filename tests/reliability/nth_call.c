@@ -9,7 +9,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -89,8 +88,6 @@ ON_DESCRIPTOR(ssize_t, pwrite64, "write", (int fd, const void *from, size_t size
 ON_DESCRIPTOR(int, fsync, "fsync", (int fd), (fd))
 ON_DESCRIPTOR(int, ftruncate, "write", (int fd, off_t size), (fd, size))
 ON_DESCRIPTOR(int, ftruncate64, "write", (int fd, off64_t size), (fd, size))
-ON_DESCRIPTOR(int, fstat, "stat", (int fd, struct stat *to), (fd, to))
-ON_DESCRIPTOR(int, fstat64, "stat", (int fd, struct stat64 *to), (fd, to))
 
 #define AT_TARGET(name, call, declared, passed)  \
     int name declared {                          \
@@ -101,7 +98,3 @@ AT_TARGET(rename, "rename", (const char *source, const char *target), (source, t
 AT_TARGET(link, "rename", (const char *source, const char *target), (source, target))
 AT_TARGET(linkat, "rename", (int from, const char *source, int to, const char *target, int flags),
           (from, source, to, target, flags))
-AT_TARGET(stat, "stat", (const char *target, struct stat *to), (target, to))
-AT_TARGET(stat64, "stat", (const char *target, struct stat64 *to), (target, to))
-AT_TARGET(lstat, "stat", (const char *target, struct stat *to), (target, to))
-AT_TARGET(lstat64, "stat", (const char *target, struct stat64 *to), (target, to))

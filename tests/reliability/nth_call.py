@@ -13,14 +13,14 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-CALLS = ("open", "read", "write", "fsync", "rename", "stat")  # each stands for its kind
 _SOURCE = Path(__file__).with_suffix(".c")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """The `nth` of these calls, on a path that holds `path`, fails with `error`.
+    """The `nth` call of a kind, on a path that holds `path`, fails with `error`.
 
+    The kinds are open, read, write, fsync and rename, with links.
     `lasting` lets all that follow it fail too: a disk stays full.
     """
 

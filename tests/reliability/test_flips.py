@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.reliability import flips
-from tests.reliability.flips import BrokenPromise, equal, survived
+from tests.reliability import sweep_flips as flips
 from tests.reliability.formats import FORMATS, Format
+from tests.reliability.sweep_flips import BrokenPromise, equal, survived
 
 PLAIN = [name for name, form in FORMATS.items() if form.plain is not None]
 

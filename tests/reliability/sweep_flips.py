@@ -1,8 +1,8 @@
 """Cuts and flips: every format damaged byte by byte.
 
 A damaged file gives an error of the documented kind, or the same numbers, or, in a format without a
-checksum, the numbers that another decoder reads there. `python -m tests.reliability.sweeps` runs
-the long form.
+checksum, the numbers that another decoder reads there. `python -m tests.reliability.sweep_flips`
+tries 100 cuts and 500 flips of each; test_flips.py a few.
 """
 
 from __future__ import annotations
@@ -90,3 +90,20 @@ def equal(one: Numbers, other: Numbers) -> bool:
     return one.keys() == other.keys() and all(
         map(np.array_equal, one.values(), map(other.get, one))
     )
+
+
+def main() -> None:
+    """All of it, and a line of what was tried."""
+    ends = Counter[str]()
+    for name in FORMATS:
+        ends += survived(name)
+    print(
+        f"cuts and flips: {CUTS} and {FLIPS} of each of {len(FORMATS)} formats: "
+        f"{ends['refused']} refused, {ends['the same']} read as before the damage (it hit nothing "
+        f"that is read), {ends['as it stands']}, in formats without a checksum, as another decoder "
+        "reads them; none otherwise"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""The n-th call of each kind fails, on any file of the command's folder, for every n that there is.
+
+`python -m tests.reliability.sweep_calls` tries all; test_call_sweep.py tries the first few.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from itertools import count, islice
+from pathlib import Path
+
+from tests.reliability.bad_options import PROBE
+from tests.reliability.invariants import leaves_nothing, says_one_line, state
+from tests.reliability.nth_call import Fault
+from tests.reliability.runner import Outcome, Runner
+from tests.reliability.sweep_writing import is_whole, prepare
+
+COMMANDS = {
+    "probe": f"{PROBE} -o out.h5 --force",
+    "merge": "merge 1.h5 2.h5 -o out.h5 --force",
+    "spectrum": "spectrum out.h5",
+    "cache": "spectrum out.h5 --cache",
+    "domination": "domination out.h5",
+    "inspect": "inspect model.pt",
+    "scaffold": "inspect model.pt --scaffold net.py --force",
+}
+WRITES = ("probe", "merge", "cache", "scaffold")
+ERRORS = {
+    "open": "EMFILE",
+    "read": "EIO",
+    "write": "ENOSPC",
+    "fsync": "EIO",
+    "rename": "EIO",
+}
+SEVERE = (3, 5)  # exit codes of inputs, and of disks
+
+
+def faults(runner: Runner, name: str, call: str, most: int | None = None) -> Counter[str]:
+    """How the command ended when its first, second, … call of this kind failed; AssertionError."""
+    ends = Counter[str]()
+    for nth in islice(count(1), most):
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place).resolve()
+            prepare(folder, width=8)
+            (folder / "net.py").write_text("# to be replaced\n")
+            end = _end(runner, folder, name, Fault(call, ERRORS[call], nth))
+        if end is None:
+            break
+        ends[end] += 1
+    return ends
+
+
+def _end(runner: Runner, folder: Path, name: str, fault: Fault) -> str | None:
+    """What came of it; None where there are not so many calls."""
+    before, old = state(folder), (folder / "out.h5").read_bytes()
+    outcome = runner.run(COMMANDS[name].split(), folder, fault=fault)
+    if not outcome.struck:
+        return None
+    if outcome.code == 0:
+        _is_sound(runner, folder, name, outcome, old)
+        return "got over it"
+    assert outcome.code in SEVERE, (name, fault, outcome)
+    says_one_line(outcome, "")
+    leaves_nothing(outcome, folder, before)
+    return "refused"
+
+
+def _is_sound(runner: Runner, folder: Path, name: str, outcome: Outcome, old: bytes) -> None:
+    """A command that claims to have succeeded has: its file is whole, or its answer the usual."""
+    assert is_whole(folder / "out.h5")
+    assert not [*folder.glob(".*")]
+    if name not in WRITES:
+        assert (folder / "out.h5").read_bytes() == old
+        assert outcome.out == runner.run(COMMANDS[name].split(), folder).out
+
+
+def every(runner: Runner) -> Iterator[tuple[str, str, Counter[str]]]:
+    """Each command and kind of call, and how they ended."""
+    for name in COMMANDS:
+        for call in ERRORS:
+            yield name, call, faults(runner, name, call)
+
+
+def main() -> None:
+    """All of it, and a line of what was tried."""
+    total, by_call = Counter[str](), Counter[str]()
+    with Runner() as runner:
+        assert runner.library is not None, "this needs a C compiler and LD_PRELOAD"
+        for _, call, ends in every(runner):
+            total += ends
+            by_call[call] += ends.total()
+    calls = ", ".join(f"{number} {call}" for call, number in by_call.items())
+    print(
+        f"n-th call fails: {total.total()} calls of {len(COMMANDS)} commands ({calls}): "
+        f"{total['refused']} refused in one line, {total['got over it']} done all the same"
+    )
+
+
+if __name__ == "__main__":
+    main()

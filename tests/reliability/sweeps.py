@@ -1,0 +1,69 @@
+"""Run the sweeps, and put what they tried and found into docs/reliability.md.
+
+`python -m tests.reliability.sweeps [NAME…]`: all sweep_*.py, or those named, such as `flips`. A
+sweep prints a line for each kind of thing that it tried, and ends by AssertionError where a promise
+is broken; then nothing is written of it, and the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.reliability.runner import ROOT
+
+DOCUMENT = ROOT / "docs" / "reliability.md"
+SWEEPS = sorted(
+    file.stem.removeprefix("sweep_") for file in Path(__file__).parent.glob("sweep_*.py")
+)
+MOST_LINES = 8  # more are counted by their exit codes
+
+
+def found(name: str) -> str | None:
+    """What the sweep says, in one text; None where it failed, which is shown."""
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", f"tests.reliability.sweep_{name}"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    print(f"{name}, {time.monotonic() - start:.0f} s, exit {done.returncode}:\n{done.stdout}")
+    return summary(done.stdout.splitlines()) if done.returncode == 0 else None
+
+
+def summary(lines: list[str]) -> str:
+    """The lines; of many, how many ended with each exit code."""
+    if len(lines) <= MOST_LINES:
+        return "<br>".join(line.replace("|", "\\|") for line in lines)
+    codes = Counter(code for line in lines for code in re.findall(r"exit (\d+)", line))
+    ends = ", ".join(f"{number} with exit code {code}" for code, number in sorted(codes.items()))
+    return f"{codes.total()} runs, from {lines[0].split(':')[0].strip()} on: {ends}"
+
+
+def with_row(document: str, name: str, text: str) -> str:
+    """The document with this text in the sweep's row of the table between the marks."""
+    row = re.compile(rf"^\| `sweep_{name}` \|.*$", re.MULTILINE)
+    if not row.search(document):
+        raise SystemExit(f"{DOCUMENT} has no row for sweep_{name}")
+    return row.sub(lambda _: f"| `sweep_{name}` | {text} |", document)
+
+
+def main(names: list[str]) -> int:
+    """Run the sweeps of these names, or all; how many failed, as an exit code."""
+    failed = False
+    for name in names or SWEEPS:
+        text = found(name)
+        failed |= text is None
+        if text is not None:
+            DOCUMENT.write_text(with_row(DOCUMENT.read_text(encoding="utf-8"), name, text))
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

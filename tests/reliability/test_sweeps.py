@@ -1,0 +1,40 @@
+"""The figures of the sweeps are put where they belong."""
+
+from __future__ import annotations
+
+import re
+
+from tests.reliability.faults import FAULTS
+from tests.reliability.sweeps import DOCUMENT, SWEEPS, summary, with_row
+from tests.reliability.test_bad_inputs import CASES
+
+
+def test_every_sweep_has_its_row() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    for name in SWEEPS:
+        assert f"| `sweep_{name}` | new |" in with_row(text, name, "new")
+
+
+def test_a_row_is_replaced_whole_and_alone() -> None:
+    text = "| `sweep_a` | old |\n| `sweep_b` | old |\n"
+    assert with_row(text, "a", r"\1 new") == "| `sweep_a` | \\1 new |\n| `sweep_b` | old |\n"
+
+
+def test_many_lines_are_counted() -> None:
+    lines = [f"{size} MiB: exit {0 if size > 9 else 5}" for size in range(20)]
+    assert summary(lines) == "20 runs, from 0 MiB on: 10 with exit code 0, 10 with exit code 5"
+    assert summary(["a", "b|"]) == r"a<br>b\|"
+
+
+def counted(name: str) -> int:
+    """The number that the document gives."""
+    found = re.search(
+        rf"<!-- {name} -->(\d+)<!-- /{name} -->", DOCUMENT.read_text(encoding="utf-8")
+    )
+    assert found
+    return int(found[1])
+
+
+def test_there_are_as_many_cases_as_promised() -> None:
+    assert 150 <= counted("cases") <= len(CASES)
+    assert 30 <= counted("faults") <= len(FAULTS)
