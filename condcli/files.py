@@ -57,9 +57,14 @@ def unchanged(path: Path, like: Identity | None = None) -> Iterator[BinaryIO]:
         try:
             yield file
         except Exception as error:
-            if identity(file) == before:
-                raise
-            raise replaced(path) from error
+            if identity(file) != before:
+                raise replaced(path) from error
+            if isinstance(error, OSError) and error.errno != errno.ENOMEM and not error.filename:
+                why = error.strerror or error
+                raise InputError(
+                    f"{path} cannot be read to its end ({why})", "check the disk"
+                ) from error
+            raise
         if identity(file) != before:
             raise replaced(path)
 

@@ -161,7 +161,7 @@ FAULTS = [
     # inputs
     disk(_NEW, "open", "EIO", 3, "model.pt", path="model.pt"),
     disk(_NEW, "open", "EACCES", 3, "model.pt", path="model.pt"),
-    disk(_NEW, "open", "EMFILE", 3, "model.pt", path="model.pt"),
+    disk(_NEW, "open", "EMFILE", 5, "model.pt: too many files are open", path="model.pt"),
     disk(_NEW, "read", "EIO", 3, "model.pt", path="model.pt"),
     disk(_NEW, "read", "EIO", 3, "model.pt", path="model.pt", nth=2),
     disk(_NEW, "read", "ESTALE", 3, "model.pt", path="model.pt", nth=4, lasting=True),
