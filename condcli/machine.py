@@ -15,6 +15,7 @@ LARGER = "use a larger machine, or allow more memory"
 _UNLIMITED = 2**60  # what cgroup v1 calls no limit is more than that
 _TORCH = 450 * MIB  # that importing torch takes; of address space, some builds take 3 GiB
 _AMPLE = 6 * GIB  # of address space: any build of torch starts in that
+_PATIENCE = 60.0  # seconds
 _START = "import condcli.capture, condcli.data, condcli.models, condcli.statsfile"
 
 
@@ -59,8 +60,11 @@ def _starts() -> bool:
     begin = f"import sys; sys.path[:] = {sys.path!r}; {_START}"  # no folder that -c adds
     command = [sys.executable, "-c", begin]
     null = subprocess.DEVNULL
-    done = subprocess.run(command, stdin=null, stdout=null, stderr=null, check=False)
-    return done.returncode == 0
+    try:
+        subprocess.run(command, stdin=null, stdout=null, stderr=null, check=True, timeout=_PATIENCE)
+    except (subprocess.SubprocessError, OSError):  # an import without memory can also hang
+        return False
+    return True
 
 
 def size(number: float) -> str:

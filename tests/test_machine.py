@@ -128,10 +128,14 @@ def test_what_does_not_fit_is_refused_with_numbers(monkeypatch: Any) -> None:
         require_to_start()
 
 
-@pytest.mark.parametrize(("begin", "fits"), [("pass", True), ("raise SystemExit(1)", False)])
+@pytest.mark.parametrize(
+    ("begin", "fits"),
+    [("pass", True), ("raise SystemExit(1)", False), ("import time; time.sleep(30)", False)],
+)
 def test_a_tight_address_space_is_tried(monkeypatch: Any, begin: str, fits: bool) -> None:
     monkeypatch.setattr(machine, "_budgets", lambda root: [Budget(2 * GIB, "RLIMIT_AS")])
     monkeypatch.setattr(machine, "_START", begin)
+    monkeypatch.setattr(machine, "_PATIENCE", 20.0 if fits else 2.0)
     if fits:
         return require_to_start()
     with pytest.raises(CannotFinishError, match="to start torch: 2 GiB are free within RLIMIT_AS"):

@@ -23,7 +23,8 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 LARGEST_MMAP_THRESHOLD = 2**25  # that glibc takes
 # Beside what autograd keeps, a pass holds gradients and work space of about the same size.
 PASS_FACTOR = 2
-# A moment's entry: its sum and its mean in float64, and once more in the image of the file.
+# A moment's entry: its sum and its mean in float64, and a copy. Four layers of 1500 x 1500 took 24
+# in float64 and 15 in float32, all in all; moments of displaced patches, written in place, 8 to 20.
 MOMENT_BYTES = 24
 # A weight's, of the layer whose turn it is: W and ∂L/∂W in float64, with what LAPACK copies.
 WEIGHT_BYTES = 48
