@@ -18,11 +18,18 @@ from tests.reliability.runner import Outcome, Runner
 OF_A_RUN = {"created", "pass_seconds", "peak_memory_bytes", "blake2b"}
 BATCHES = 8
 NETWORK = """
-import os, random, time
+import os, random, threading, time
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
+
+def end(seconds, numbers):
+    if seconds:
+        threading.Timer(seconds, end, (0, [*numbers])).start()
+        return
+    for number in numbers:
+        os.kill(os.getpid(), number)
 
 class Net(nn.Module):
     def __init__(self):
@@ -44,8 +51,7 @@ class Net(nn.Module):
         time.sleep(0.03)
         self.calls += 1
         if len(x) > 3 and int(self.calls) == int(os.environ.get("END_AT", 0)):
-            for number in os.environ["END_BY"].split():
-                os.kill(os.getpid(), int(number))
+            end(float(os.environ.get("END_AFTER", 0)), map(int, os.environ["END_BY"].split()))
         flat = x.flatten(1)
         self.average = 0.9 * self.average + 0.1 * flat.mean(0)
         noise = np.random.standard_normal() + random.gauss(0, 1) + float(torch.randn(()))
@@ -89,10 +95,15 @@ class Bench:
         """Run the probe, to its end or until the signals of ``how`` come."""
         return self.runner.run([*PROBE, *more], folder, **how)
 
-    def ended(self, folder: Path, batch: int, *by: signal.Signals, **how: Any) -> Outcome:
-        """Run the probe, which sends itself these signals within a batch, counted from 1."""
+    def ended(
+        self, folder: Path, batch: int, *by: signal.Signals, after: float = 0, **how: Any
+    ) -> Outcome:
+        """Run the probe, which sends itself these signals in a batch, counted from 1, or
+        ``after`` so many seconds from there.
+        """
         numbers = " ".join(str(int(number)) for number in by)
-        return self.probe(folder, env={"END_AT": str(batch), "END_BY": numbers}, **how)
+        env = {"END_AT": str(batch), "END_BY": numbers, "END_AFTER": str(after)}
+        return self.probe(folder, env=env, **how)
 
     def ends_the_same(self, folder: Path) -> None:
         """Resume what was ended; assert that it is done, with the same file and nothing else."""
