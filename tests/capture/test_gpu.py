@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from condcli.api import probe
+
+from .cases import CLASSES, labelled
+from .resuming import assert_identical, resumed
 
 pytestmark = [
     pytest.mark.gpu,
@@ -62,3 +67,15 @@ def test_the_model_is_back_on_the_cpu() -> None:
     probe(model, (torch.randn(4, 2, 8, 8), torch.arange(4) % 5), device="cuda")
     assert {p.device.type for p in model.parameters()} == {"cpu"}
     assert {b.device.type for b in model.buffers()} == {"cpu"}
+
+
+def test_a_probe_on_cuda_can_be_resumed(tmp_path: Path) -> None:
+    def model() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Linear(6, 300), nn.BatchNorm1d(300), nn.ReLU(), nn.Linear(300, CLASSES)
+        )
+
+    data = labelled(6, sizes=(8, 8, 8, 8))
+    whole = probe(model(), data(), device="cuda")
+    assert_identical(resumed(model, data, tmp_path / "s", after=2, device="cuda"), whole)
