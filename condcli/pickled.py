@@ -52,7 +52,7 @@ def _most_leaves(pickled: IO[bytes]) -> int:
     stack: list[int] = []  # how many leaves each value has; all but tuples count as one
     marks: list[int] = []
     memo: dict[object, int] = {}
-    with suppress(IndexError, KeyError, ValueError, UnicodeError):  # a pickle that is damaged
+    with suppress(IndexError, KeyError, ValueError, MemoryError):  # a pickle that is damaged
         for code, argument, _ in pickletools.genops(pickled):
             name = code.name
             if name == "MARK":
