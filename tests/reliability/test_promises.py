@@ -84,6 +84,7 @@ def nothing(folder: Path) -> None:
     ("line", "more"),
     [
         (f"{PROBE} -o new.h5", nothing),
+        (f"{PROBE} -o new.h5 --save-every 0", nothing),
         (f"{PROBE} -o folder", lambda folder: (folder / "folder").mkdir()),
         ("probe model.pt --arch net.py:build --data imagefolder:photos -o new.h5", in_photos),
         ("merge 1.h5 2.h5 -o new.h5", nothing),
