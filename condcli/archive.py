@@ -122,6 +122,6 @@ def _is_whole(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
         with archive.open(entry) as file:
             while file.read(CHUNK):
                 pass
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, OverflowError):  # the latter of a place beyond all files
         return False
     return True

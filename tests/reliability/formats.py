@@ -50,6 +50,7 @@ class Format:
     make: Callable[[Path], object]
     read: Callable[[Path], Numbers]
     plain: Callable[[Path], Numbers] | None = None
+    named: bool = False  # weights: a network refuses other names than its own
 
 
 def model(name: str) -> Callable[[Path], Numbers]:
@@ -58,15 +59,6 @@ def model(name: str) -> Callable[[Path], Numbers]:
         return {key: tensor.numpy() for key, tensor in found.items()}
 
     return read
-
-
-def values_of(read: Callable[[Path], Numbers]) -> Callable[[Path], Numbers]:
-    """The same without names: one that has changed, without a checksum, fits no network."""
-
-    def read_values(folder: Path) -> Numbers:
-        return {str(number): values for number, values in enumerate(read(folder).values())}
-
-    return read_values
 
 
 def data(spec: str, **options: Any) -> Callable[[Path], Numbers]:
@@ -239,9 +231,9 @@ FORMATS: Mapping[str, Format] = {
         _plain_safetensors,
     ),
     "npz of weights": Format(
-        "m.npz", lambda at: np.savez(at / "m.npz", **_WEIGHTS), model("m.npz")
+        "m.npz", lambda at: np.savez(at / "m.npz", **_WEIGHTS), model("m.npz"), named=True
     ),
-    "distributed metadata": Format("step/.metadata", write_distributed, values_of(model("step"))),
+    "distributed metadata": Format("step/.metadata", write_distributed, model("step"), named=True),
     "distributed chunk": Format("step/__0_0.distcp", write_distributed, model("step")),
     "index of shards": Format(
         "sharded/model.safetensors.index.json", write_shards, model("sharded")

@@ -69,6 +69,8 @@ def _end(form: Format, folder: Path, whole: Numbers, what: str) -> str:
         raise BrokenPromise(f"{what}: {type(error).__name__}: {error}") from error
     if same(found, whole):
         return "the same"
+    if form.named and found.keys() != whole.keys():
+        return "refused"
     if form.plain is None:
         raise BrokenPromise(f"{what}: read as other numbers")
     try:

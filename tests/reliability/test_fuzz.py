@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from condcli.errors import InputError
-from tests.reliability.fuzz import PARSERS, edited, parses
+from condcli.errors import CondcliError, InputError
+from tests.reliability.formats import FORMATS
+from tests.reliability.fuzz import PARSERS, Edit, edited, parses
 
 
 @pytest.mark.parametrize("name", PARSERS)
@@ -36,3 +39,19 @@ def test_another_error_than_ours_is_found() -> None:
 )
 def test_edits_do_what_they_are_called(edit: tuple[str, float, bytes], found: bytes) -> None:
     assert edited(b"abcd", [edit]) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "edits"),
+    [
+        ("distributed chunk", [("flip", 0.49565911684486524, b"\x00\x00\x00\x81")]),
+        ("safetensors", [("cut", 0.0, b""), ("insert", 0.0, b"\x81")]),
+    ],
+)
+def test_what_was_found_once_is_refused(name: str, edits: list[Edit], tmp_path: Path) -> None:
+    form = FORMATS[name]
+    form.make(tmp_path)
+    file = tmp_path / form.file
+    file.write_bytes(edited(file.read_bytes(), edits))
+    with pytest.raises(CondcliError):
+        form.read(tmp_path)
