@@ -159,7 +159,7 @@ def _places(metadata: _Record) -> dict[tuple[str, tuple[int, ...]], Place]:
     """Where each tensor's chunks are, by its name and their offsets; all else by name and ()."""
     places = {
         (index["fqn"], tuple(index.fields.get("offset") or ())): Place(
-            place["relative_path"], place["offset"], place["length"]
+            _text(place["relative_path"]), place["offset"], place["length"]
         )
         for index, place in metadata["storage_data"].items()
     }
@@ -168,3 +168,9 @@ def _places(metadata: _Record) -> dict[tuple[str, tuple[int, ...]], Place]:
     if len({(place.file, place.start) for place in places.values()}) < len(places):
         raise ValueError  # a flipped bit can point to another tensor's bytes
     return places
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no path")
+    return value
