@@ -46,7 +46,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     torch.manual_seed(0)
     # One fixed file would do, but torch.save's bytes change with its version.
     monkeypatch.setattr("condcli.models.checkpoint.Checkpoint.sha256", "0" * 64)
-    monkeypatch.setattr("condcli.models.checkpoint.Checkpoint.size", 12345)
+    monkeypatch.setattr("condcli.files.Sources.size", lambda *_: 12345)
     state = Network().state_dict()
     for tensor in state.values():
         if tensor.numel() > 1:
