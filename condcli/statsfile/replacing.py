@@ -63,9 +63,9 @@ def replacing(
 def check_writable(folder: Path) -> None:
     """Raise OSError where no file can be begun in the folder; leaves nothing there."""
     file, temporary, named = _begin(folder)
-    file.close()
-    if named:
-        temporary.unlink()
+    with file:
+        if named:  # while the lock is held: nobody else takes it for a leftover
+            temporary.unlink()
 
 
 def _begin(folder: Path) -> tuple[BinaryIO, Path, bool]:
