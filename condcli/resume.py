@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,10 +64,7 @@ def finished_before(
     found, apart = stats.provenance, {*map(str, models)}
     pairs = {
         "checkpoint": (found.model_sha256, model_sha256),
-        "command": [
-            [word for word in shlex.split(each) if word not in apart]
-            for each in (found.command, command)
-        ],
+        "command": tuple(_words(each, apart) for each in (found.command, command)),
         "version of condcli": (found.condcli_version, condcli.__version__),
         "version of torch": (found.torch_version, torch.__version__),
     }
@@ -78,6 +75,17 @@ def finished_before(
                 "pass --force to replace it, or name another file",
             )
     return stats
+
+
+def _words(command: str, apart: Collection[str]) -> list[str]:
+    """Those of a command but for the ones ``apart``, and for how often it saves its state."""
+    kept, words = [], iter(shlex.split(command))
+    for word in words:
+        if word == "--save-every":
+            next(words, None)
+        elif word not in apart and not word.startswith("--save-every="):
+            kept.append(word)
+    return kept
 
 
 def fingerprint(

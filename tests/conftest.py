@@ -36,6 +36,12 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
     return compare
 
 
+@pytest.fixture
+def canary(tmp_path: Path) -> Path:
+    """A file that a Canary touches."""
+    return tmp_path / "canary"
+
+
 @pytest.fixture(autouse=True)
 def _plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """No colours and 80 columns, whatever terminal the tests run in."""

@@ -58,6 +58,15 @@ def test_what_is_done_is_left_as_it_is(probe: Callable[..., Run]) -> None:
     assert probe(model).code == 5
 
 
+def test_how_often_a_state_was_saved_makes_no_other_run(probe: Callable[..., Run]) -> None:
+    model = saved("m.pt")
+    assert probe(model, "--save-every", "60").code == 0
+    before = Path("stats.h5").read_bytes()
+    for words in ([], ["--save-every=0"], ["--save-every", "5"]):
+        assert probe(model, "--resume", *words).code == 0
+    assert Path("stats.h5").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("words", "name"), [(["--norm", "running"], "command"), ([], "checkpoint")]
 )

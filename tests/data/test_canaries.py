@@ -5,7 +5,6 @@ import io
 import pickle
 import warnings
 from contextlib import suppress
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,27 +15,13 @@ from torchvision import datasets
 
 from condcli.data import open_data
 from condcli.errors import InputError, UnsafeError
+from tests.canary import Canary
 
 EPS = b"""%!PS-Adobe-3.0 EPSF-3.0
 %%BoundingBox: 0 0 4 4
 %%EndComments
 showpage
 """
-
-
-class Canary:
-    """A pickle that touches a file when it is loaded."""
-
-    def __init__(self, file):
-        self.file = file
-
-    def __reduce__(self):
-        return Path.touch, (self.file,)
-
-
-@pytest.fixture
-def canary(tmp_path):
-    return tmp_path / "canary"
 
 
 def in_npz(folder, canary):

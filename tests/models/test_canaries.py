@@ -8,7 +8,6 @@ import sys
 import tarfile
 import zipfile
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,23 +17,9 @@ from torch import nn
 
 from condcli.errors import InputError, UnsafeError
 from condcli.models import load, read_checkpoint
+from tests.canary import Canary
 
 WEIGHTS = {"weight": torch.ones(2, 3), "bias": torch.ones(2)}
-
-
-class Canary:
-    """A pickle that touches a file when it is loaded."""
-
-    def __init__(self, file):
-        self.file = file
-
-    def __reduce__(self):
-        return Path.touch, (self.file,)
-
-
-@pytest.fixture
-def canary(tmp_path):
-    return tmp_path / "canary"
 
 
 def in_zip(folder, canary):

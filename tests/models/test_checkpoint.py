@@ -7,7 +7,6 @@ import os
 import pickle
 import zipfile
 from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,17 +16,8 @@ from torch import nn
 
 from condcli.errors import CondcliError, InputError, UnsafeError
 from condcli.models import ZOO, read_checkpoint, write_checkpoint
+from tests.canary import Canary
 from tests.models import saving
-
-
-class Canary:
-    """A pickle that touches a file when it is loaded."""
-
-    def __init__(self, file):
-        self.file = file
-
-    def __reduce__(self):
-        return Path.touch, (self.file,)
 
 
 @pytest.fixture
