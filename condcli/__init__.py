@@ -2,7 +2,7 @@
 
 `load` opens a checkpoint; `probe` measures a network into a `ProbeStats`, `write` and `read` keep
 it in a file, `merge` puts shards together; `spectrum`, `domination` and `neurons` turn it into
-rows. Each is imported when first asked for, so that what reads a file does not wait for torch.
+rows, `trajectory` the files of a run into points. Each is imported when first asked for, so that what reads a file does not wait for torch.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from condcli.analysis.merge import merge
     from condcli.analysis.neurons import neurons
     from condcli.analysis.spectrum import eigenvalues, spectrum
+    from condcli.analysis.trajectory import trajectory
     from condcli.api import probe
     from condcli.errors import CondcliError
     from condcli.models import load
@@ -37,6 +38,7 @@ __all__ = [
     "probe",
     "read",
     "spectrum",
+    "trajectory",
     "write",
 ]
 
@@ -52,6 +54,7 @@ _HOMES = {
     "probe": "condcli.api",
     "read": "condcli.statsfile",
     "spectrum": "condcli.analysis.spectrum",
+    "trajectory": "condcli.analysis.trajectory",
     "write": "condcli.statsfile",
 }
 

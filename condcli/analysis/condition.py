@@ -22,6 +22,11 @@ class ConditionNumber:
     rank: int  # numerical rank of the whole matrix
     size: int  # d
 
+    @property
+    def least(self) -> float | None:
+        """The value, or where only that is known its lower bound; None when undefined."""
+        return self.lower_bound if self.value is None else self.value
+
 
 @lru_cache
 def place(percent: float, size: int) -> int:

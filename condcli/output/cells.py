@@ -69,7 +69,7 @@ def flat(name: str, value: Any) -> dict[str, Any]:
 def magnitude(value: Any) -> float | None:
     """The number to sort and compare by; a condition number's lower bound where that is all."""
     if isinstance(value, ConditionNumber):
-        return value.lower_bound if value.value is None else value.value
+        return value.least
     if isinstance(value, Rank):
         return value.value
     return float(value) if isinstance(value, int | float) else None

@@ -1,0 +1,146 @@
+"""A run: what probes of one network at several steps of its training measured, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from condcli import statsfile
+from condcli.analysis.condition import ConditionNumber
+from condcli.analysis.domination import DominationRow, domination
+from condcli.analysis.neurons import NeuronRow, neurons
+from condcli.analysis.scaling import known
+from condcli.analysis.spectrum import SpectrumRow, spectrum
+from condcli.analysis.spectrum import key as percent_key
+from condcli.analysis.steps import Numbered, StepFrom, files_of, numbered
+from condcli.errors import InputError
+from condcli.stats import Provenance
+
+PERCENT = 80.0  # the p of κ_p
+_ALIKE = ("conv", "norm", "fisher", "loss_name")  # what changes the numbers' meaning
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerPoint:
+    """One layer at one step; None where a number is not known. Without a suffix the sub-FIM's."""
+
+    kind: str
+    d_in: int
+    d_out: int
+    lambda_max_input: float | None  # as in a `SpectrumRow`, in the scale of the conv view
+    lambda_max_grad: float | None
+    lambda_max: float | None
+    kappa_input: ConditionNumber  # κ_p, for the p that was asked for
+    kappa_grad: ConditionNumber
+    kappa: ConditionNumber
+    ratio: float | None  # σ_max(∂L/∂W) / σ_max(W)
+    sigma_max_weight: float | None
+    sigma_max_grad: float | None
+    weight_norm: float | None  # ‖W‖_F
+    weight_grad_norm: float | None  # ‖∂L/∂W‖_F
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One file of a run: the network at one step."""
+
+    path: Path
+    step: int
+    step_from: StepFrom
+    provenance: Provenance
+    loss: float | None  # None where it is NaN
+    accuracy: float | None
+    layers: Mapping[str, LayerPoint]  # in forward order
+    activations: Mapping[str, NeuronRow]  # units, rows, dying, full, saturated_share
+
+
+def trajectory(
+    paths: Iterable[str | Path], *, percent: float = PERCENT, workers: int = 1, cache: bool = False
+) -> list[Point]:
+    """What the files of a run hold, by ascending step; a folder stands for its ``*.h5``.
+
+    One file is in memory at a time, `workers` of its layers side by side. `cache` keeps
+    eigenvalues in the files. κ_p is of `percent` = 100·p. Raises `InputError` that names two files
+    of one step, of different networks or of different measures, and all that `spectrum` and
+    `domination` raise.
+    """
+    points: list[Point] = []
+    for item in numbered(files_of(paths)):
+        points.append(point_of(item, percent=percent, workers=workers, cache=cache))
+        require_one_run(points[0], points[-1])
+    return points
+
+
+def point_of(item: Numbered, *, percent: float, workers: int = 1, cache: bool = False) -> Point:
+    """One file of a run; options and errors as in `trajectory`."""
+    stats = statsfile.read(item.path)
+    if cache:
+        statsfile.check_keepable(item.path)
+    keep = partial(statsfile.keep_spectra, stats) if cache else None
+    try:
+        rows = spectrum(stats, percent=[percent], workers=workers, keep=keep)
+        weights = domination(stats)
+    except InputError as error:
+        if error.message.startswith(f"{item.path}:"):
+            raise
+        raise InputError(f"{item.path}: {error.message}", error.remedy) from error
+    return Point(
+        path=item.path,
+        step=item.step,
+        step_from=item.step_from,
+        provenance=stats.provenance,
+        loss=known(stats.provenance.loss),
+        accuracy=stats.provenance.accuracy,
+        layers=_layers(rows, weights, percent_key(percent)),
+        activations={row.activation: row for row in neurons(stats)},
+    )
+
+
+def require_one_run(first: Point, other: Point) -> None:
+    """Raise `InputError` unless both are of the same network, measured alike."""
+    for name in _ALIKE:
+        own, others = getattr(first.provenance, name), getattr(other.provenance, name)
+        if own != others:
+            raise InputError(
+                f"{first.path} and {other.path} were not probed alike: {name} is {own} and "
+                f"{others}",
+                "probe all checkpoints of a run with the same options",
+            )
+    for name in dict.fromkeys([*first.layers, *other.layers]):
+        shapes = [_shape(point.layers.get(name)) for point in (first, other)]
+        if shapes[0] != shapes[1]:
+            raise InputError(
+                f"{first.path} and {other.path} are not of one network: layer {name!r} is "
+                f"{shapes[0]} and {shapes[1]}",
+                "pass the files of one run, probed with the same --layers and --exclude",
+            )
+
+
+def _shape(layer: LayerPoint | None) -> str:
+    return "absent" if layer is None else f"{layer.kind} {layer.d_in}→{layer.d_out}"
+
+
+def _layers(
+    rows: Sequence[SpectrumRow], weights: Sequence[DominationRow], p: str
+) -> dict[str, LayerPoint]:
+    return {
+        row.layer: LayerPoint(
+            kind=row.kind,
+            d_in=row.d_in,
+            d_out=row.d_out,
+            lambda_max_input=row.lambda_max_input,
+            lambda_max_grad=row.lambda_max_grad,
+            lambda_max=row.lambda_max,
+            kappa_input=row.kappa_input[p],
+            kappa_grad=row.kappa_grad[p],
+            kappa=row.kappa[p],
+            ratio=weight.ratio,
+            sigma_max_weight=weight.sigma_max_weight,
+            sigma_max_grad=weight.sigma_max_grad,
+            weight_norm=weight.weight_norm,
+            weight_grad_norm=weight.weight_grad_norm,
+        )
+        for row, weight in zip(rows, weights, strict=True)
+    }
