@@ -2,7 +2,8 @@
 
 `load` opens a checkpoint; `probe` measures a network into a `ProbeStats`, `write` and `read` keep
 it in a file, `merge` puts shards together; `spectrum`, `domination` and `neurons` turn it into
-rows, `trajectory` the files of a run into points. Each is imported when first asked for, so that what reads a file does not wait for torch.
+rows, `trajectory` the files of a run into points. Each is imported when first asked for, so that
+what reads a file does not wait for torch.
 """
 
 from __future__ import annotations
