@@ -2,8 +2,8 @@
 
 `load` opens a checkpoint; `probe` measures a network into a `ProbeStats`, `write` and `read` keep
 it in a file, `merge` puts shards together; `spectrum`, `domination` and `neurons` turn it into
-rows, `trajectory` the files of a run into points. Each is imported when first asked for, so that
-what reads a file does not wait for torch.
+rows, `diagnose` into findings, `trajectory` the files of a run into points. Each is imported when
+first asked for, so that what reads a file does not wait for torch.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from condcli.analysis.diagnosis import diagnose
     from condcli.analysis.domination import domination
     from condcli.analysis.leading import leading_eigenvalues
     from condcli.analysis.merge import merge
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CondcliError",
     "ProbeStats",
+    "diagnose",
     "domination",
     "eigenvalues",
     "leading_eigenvalues",
@@ -46,6 +48,7 @@ __all__ = [
 _HOMES = {
     "CondcliError": "condcli.errors",
     "ProbeStats": "condcli.stats",
+    "diagnose": "condcli.analysis.diagnosis",
     "domination": "condcli.analysis.domination",
     "eigenvalues": "condcli.analysis.spectrum",
     "leading_eigenvalues": "condcli.analysis.leading",

@@ -1,0 +1,13 @@
+"""What is wrong with a network, where, and what to try: findings from one statistics file.
+
+Each family of rules is one file here. docs/diagnosis.md says what every rule means, where its
+thresholds come from, and what it says of real networks.
+"""
+
+from __future__ import annotations
+
+from condcli.analysis.diagnosis.diagnose import RULES, diagnose
+from condcli.analysis.diagnosis.finding import SEVERITIES, Finding, Severity
+from condcli.analysis.diagnosis.thresholds import DEFAULTS, Thresholds
+
+__all__ = ["DEFAULTS", "RULES", "SEVERITIES", "Finding", "Severity", "Thresholds", "diagnose"]
