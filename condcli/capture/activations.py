@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from condcli.capture.counting import count
 from condcli.stats import ActivationStats
 
 # The name that torch calls → the name that is reported. Trailing underscores (in place) are cut.
@@ -27,9 +27,6 @@ ACTIVATIONS = {
 
 # Saturated: within one percent of the function's whole range from an asymptote.
 SATURATED_BEYOND = {"sigmoid": (0.01, 0.99), "tanh": (-0.98, 0.98)}
-
-CACHED_NUMBERS = 2**18  # so many are still in the cache when they are looked at again
-EXACT_ROWS = 2**24  # as many ones as float32 can add up
 
 
 def activation_name(function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
@@ -58,16 +55,16 @@ class ActivationCount:
     @torch.no_grad()
     def add(self, output: Tensor, real: Tensor | None = None) -> None:
         """Take in one output; every index but the unit axis is a row, if it is ``real``."""
-        by_unit = output.detach().movedim(self.unit_axis, -1).flatten(0, -2)
-        self._seen += by_unit.shape[0]
+        output = output.detach()
+        self._seen += output.numel() // max(1, output.shape[self.unit_axis])
         if real is not None:
             self._left_out = self._left_out + (~real).sum()
-        self._active = _plus(self._active, by_unit, _above_zero, real)
+        active = count(output, self.unit_axis, lambda x: x > 0, real)
+        self._active = active if self._active is None else self._active + active
         if self.function in SATURATED_BEYOND:
             low, high = SATURATED_BEYOND[self.function]
-            self._saturated = _plus(
-                self._saturated, by_unit, lambda x: ((x < low) | (x > high)).float(), real
-            )
+            beyond = count(output, self.unit_axis, lambda x: (x < low) | (x > high), real)
+            self._saturated = beyond if self._saturated is None else self._saturated + beyond
 
     @property
     def rows(self) -> int:
@@ -97,26 +94,3 @@ class ActivationCount:
             saturated_count=saturated,
             first_place=self.first_place if mergeable else None,
         )
-
-
-def _above_zero(rows: Tensor) -> Tensor:
-    """One where the number is above zero, else zero; comparisons themselves take far longer."""
-    return rows.sign().clamp_(min=0)
-
-
-def _plus(
-    count: Tensor | None, rows: Tensor, ones: Callable[[Tensor], Tensor], real: Tensor | None
-) -> Tensor:
-    """The count so far, and how many of each unit's rows become ``ones``.
-
-    Added up as float products, exact for as many rows, in a third of the time of integer sums.
-    """
-    most = CACHED_NUMBERS // max(1, rows.shape[1]) if rows.device.type == "cpu" else EXACT_ROWS
-    known = None if real is None else real.flatten().split(max(1, most))
-    for i, piece in enumerate(rows.split(max(1, most))):
-        hits = ones(piece).float()
-        weights = hits.new_ones(1, len(hits)) if known is None else known[i].float().unsqueeze(0)
-        found = (weights @ hits)[0].long()
-        count = found if count is None else count + found
-    assert count is not None
-    return count

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from condcli import machine
-from condcli.capture.large_pages import forget_rest
+from condcli.capture.large_pages import give_back_pieces
 from condcli.errors import CannotFinishError
 
 if TYPE_CHECKING:
@@ -65,15 +65,15 @@ def freed_memory_kept() -> Iterator[None]:
     try:
         yield
     finally:
-        forget_rest()
         if libc is not None:
             # As glibc sets it by itself after the first large piece was freed.
             libc.mallopt(M_TRIM_THRESHOLD, 2 * LARGEST_MMAP_THRESHOLD)
-            libc.malloc_trim(0)
+        give_back_freed()
 
 
 def give_back_freed() -> None:
     """Have glibc return what is freed, from between what is not, too."""
+    give_back_pieces()
     if (libc := _glibc()) is not None:
         libc.malloc_trim(0)
 

@@ -7,7 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from condcli.capture.large_pages import ALIGNMENT, PIECE, forget_rest, kept_copy
+from condcli.capture import large_pages
+from condcli.capture.large_pages import ALIGNMENT, KEPT, PIECE, give_back_pieces, kept_copy
+
+
+@pytest.fixture(autouse=True)
+def _no_pieces_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(large_pages, "_pieces", [])
+
 
 SHAPES = [(), (0, 3), (1,), (7, 5), (129, 257), (PIECE // 4 + 3,)]
 
@@ -46,6 +53,28 @@ def test_copies_made_at_the_same_time_never_share_memory() -> None:
 
 def test_copies_outlive_the_piece_that_they_are_in() -> None:
     copy = kept_copy(torch.arange(10))
-    forget_rest()
+    give_back_pieces()
     kept_copy(torch.zeros(10_000))
     assert torch.equal(copy, torch.arange(10))
+
+
+def test_memory_serves_again_once_no_copy_is_in_it_and_not_before() -> None:
+    first, second = (kept_copy(torch.full((PIECE // 4,), i)) for i in (1.0, 2.0))
+    places = first.data_ptr(), second.data_ptr()
+    third = kept_copy(torch.full((PIECE // 4,), 3.0))
+    assert third.data_ptr() not in places
+    view = second[5:7]
+    del first, second
+    fourth, fifth = (kept_copy(torch.full((PIECE // 4,), i)) for i in (4.0, 5.0))
+    assert fourth.data_ptr() == places[0]
+    assert fifth.data_ptr() not in (*places, third.data_ptr())
+    assert view.tolist() == [2.0, 2.0]
+
+
+def test_no_more_than_a_little_is_kept_for_the_next_probe() -> None:
+    copies = [kept_copy(torch.zeros(PIECE // 4)) for _ in range(KEPT // PIECE + 3)]
+    give_back_pieces()
+    assert sum(map(len, large_pages._pieces)) >= len(copies) * PIECE
+    del copies
+    give_back_pieces()
+    assert sum(map(len, large_pages._pieces)) <= KEPT

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from condcli.api import probe
-from condcli.capture.activations import CACHED_NUMBERS, ActivationCount
+from condcli.capture.activations import ActivationCount
 from condcli.capture.convolution import Convolution
+from condcli.capture.counting import CACHED_NUMBERS
 from condcli.capture.moments import Moment, moderated
 from condcli.capture.patch_moment import PatchMoment, displacement_pays
 from condcli.capture.products import PIECE_ROWS
