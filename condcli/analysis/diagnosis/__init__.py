@@ -6,8 +6,8 @@ thresholds come from, and what it says of real networks.
 
 from __future__ import annotations
 
-from condcli.analysis.diagnosis.rules import RULES, diagnose
 from condcli.analysis.diagnosis.finding import SEVERITIES, Finding, Severity
+from condcli.analysis.diagnosis.rules import RULES, diagnose
 from condcli.analysis.diagnosis.thresholds import DEFAULTS, Thresholds
 
 __all__ = ["DEFAULTS", "RULES", "SEVERITIES", "Finding", "Severity", "Thresholds", "diagnose"]
