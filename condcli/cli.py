@@ -15,6 +15,7 @@ from condcli import __version__, machine
 from condcli.commands import (
     arch,
     data,
+    diagnose,
     domination,
     inspect,
     merge,
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.command()(probe.probe)
 app.command(epilog=merge.EXAMPLES)(merge.merge)
+app.command(epilog=diagnose.EXAMPLES)(diagnose.diagnose)
 app.command(epilog=spectrum.EXAMPLES)(spectrum.spectrum)
 app.command(epilog=domination.EXAMPLES)(domination.domination)
 app.command(epilog=neurons.EXAMPLES)(neurons.neurons)

@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 DID_NOT_RUN = "did not run"  # reasons of parameters that no batch needed
 SAW_NO_ROWS = "saw no rows"
+NO_GRADIENT = "no gradient reached it"  # how such reasons begin
+PART_OF_GRADIENT = "gradients reached only"
 FloatArray = npt.NDArray[np.floating[Any]]
 IntArray = npt.NDArray[np.int64]
 

@@ -36,10 +36,11 @@ def neurons(stats: ProbeStats) -> list[NeuronRow]:
 
     Both are defined for ReLU and its likes (`RELU_LIKE`), saturation for sigmoid and tanh.
     """
-    return [_row(activation) for activation in stats.activations.values()]
+    return [row_of(activation) for activation in stats.activations.values()]
 
 
-def _row(activation: ActivationStats) -> NeuronRow:
+def row_of(activation: ActivationStats) -> NeuronRow:
+    """The row of one call site."""
     dying = full = None
     if activation.function in RELU_LIKE:
         dying = int(np.count_nonzero(activation.active_count == 0))

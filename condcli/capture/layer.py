@@ -18,7 +18,7 @@ from condcli.capture.patch_moment import PatchMoment
 from condcli.capture.per_example import NO_EXAMPLE_AXIS, ExampleGradients
 from condcli.capture.ranks import Ranks
 from condcli.capture.weights import Block, Piece, Use
-from condcli.stats import SAW_NO_ROWS, FloatArray, LayerStats
+from condcli.stats import NO_GRADIENT, PART_OF_GRADIENT, SAW_NO_ROWS, FloatArray, LayerStats
 
 LOW_PRECISION = (torch.bfloat16, torch.float16)
 
@@ -122,10 +122,10 @@ class LayerCapture:
             return ""
         if not self.calls_with_grad:
             return (
-                "no gradient reached it: its output does not affect the loss, or it ran without "
+                f"{NO_GRADIENT}: its output does not affect the loss, or it ran without "
                 "gradients (torch.no_grad, activation checkpointing with use_reentrant=True)"
             )
-        return f"gradients reached only {self.calls_with_grad} of its {self.calls} calls"
+        return f"{PART_OF_GRADIENT} {self.calls_with_grad} of its {self.calls} calls"
 
     def stats(
         self,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from decimal import ROUND_FLOOR, Context
 from typing import Any
@@ -14,6 +15,7 @@ from condcli.output.escaping import escaped
 from condcli.output.sparkline import sparkline
 
 NOTHING = "–"  # no value: undefined, or not measured
+_LISTED = 3  # of more names, the first and the last are shown with how many there are
 
 
 def text(value: Any, form: str = "") -> str:
@@ -30,6 +32,8 @@ def text(value: Any, form: str = "") -> str:
         return f"{value.value}/{value.size}"
     if form == "sparkline":
         return sparkline(value)
+    if form == "names":
+        return _listed(value)
     if form == "percent":
         return f"{100 * value:.1f} %"
     return str(value) if isinstance(value, int) else number(value)
@@ -63,6 +67,8 @@ def flat(name: str, value: Any) -> dict[str, Any]:
         return {name: value.value, f"{name}_lower_bound": value.lower_bound}
     if isinstance(value, Rank):
         return {name: value.value, f"{name}_ceiling": value.ceiling}
+    if isinstance(value, tuple | Mapping):
+        return {name: json.dumps(plain(value), allow_nan=False)}
     return {name: escaped(value) if isinstance(value, str) else value}
 
 
@@ -73,6 +79,13 @@ def magnitude(value: Any) -> float | None:
     if isinstance(value, Rank):
         return value.value
     return float(value) if isinstance(value, int | float) else None
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The names, or `first … last (12)`."""
+    if len(names) > _LISTED:
+        return f"{escaped(names[0])} … {escaped(names[-1])} ({len(names)})"
+    return ", ".join(map(escaped, names)) or NOTHING
 
 
 def _condition_text(kappa: ConditionNumber) -> str:

@@ -24,6 +24,9 @@ _KINDS: dict[str, Kind] = {
     "bool": "flag",
     "bool | None": "flag",
     "Profile": "drawing",
+    "Severity": "text",
+    "Layers": "text",
+    "Numbers": "text",
 }
 _MAPPINGS = ("Kappas",)
 

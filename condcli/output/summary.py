@@ -13,6 +13,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from condcli.analysis.diagnosis.accuracy import no_better_than_chance
 from condcli.output.cells import number
 from condcli.output.escaping import escaped
 from condcli.output.headline import shard
@@ -88,15 +89,9 @@ def _precision(provenance: Provenance) -> str:
 
 
 def guessing(provenance: Provenance) -> str:
-    """A warning when the accuracy on real data is no better than chance; else empty.
-
-    No better: below two standard errors above the share of the commonest label.
-    """
+    """A warning when the accuracy on real data is no better than chance; else empty."""
     accuracy, chance = provenance.accuracy, provenance.chance
-    if accuracy is None or chance is None or provenance.data_source.startswith("random:"):
-        return ""
-    error = (chance * (1 - chance) / provenance.loss_terms) ** 0.5
-    if accuracy > chance + 2 * error:
+    if accuracy is None or chance is None or not no_better_than_chance(provenance):
         return ""
     return (
         f"accuracy {_percent(accuracy)} is no better than always naming the commonest label "

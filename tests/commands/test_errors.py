@@ -76,7 +76,9 @@ def test_wrong_usage_exits_2(
     assert fails(capsys, arguments.split(), 2).startswith(line)
 
 
-@pytest.mark.parametrize("command", ["spectrum", "domination", "neurons", "inspect", "verify"])
+@pytest.mark.parametrize(
+    "command", ["diagnose", "spectrum", "domination", "neurons", "inspect", "verify"]
+)
 def test_a_missing_file_exits_3(command: str, file: Path, capsys: Any) -> None:
     line = fails(capsys, [command, "nowhere.h5"], 3)
     assert line == "nowhere.h5: cannot be opened (No such file or directory); check the path"
@@ -89,7 +91,9 @@ def test_a_checkpoint_in_place_of_statistics_exits_3(command: str, file: Path, c
     assert line.startswith("model.pt: is not a statistics file (it is not HDF5); pass a file that")
 
 
-@pytest.mark.parametrize("command", ["spectrum", "domination", "neurons", "inspect", "verify"])
+@pytest.mark.parametrize(
+    "command", ["diagnose", "spectrum", "domination", "neurons", "inspect", "verify"]
+)
 def test_a_truncated_file_exits_3(command: str, file: Path, capsys: Any) -> None:
     os.truncate(file, file.stat().st_size // 2)
     line = fails(capsys, [command, str(file)], 3)
@@ -260,7 +264,9 @@ def test_without_a_command_the_help_is_shown_and_usage_is_wrong(
     assert "Usage: condcli" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["spectrum", "domination", "neurons", "inspect", "verify"])
+@pytest.mark.parametrize(
+    "command", ["diagnose", "spectrum", "domination", "neurons", "inspect", "verify"]
+)
 def test_every_command_shows_help_with_examples(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

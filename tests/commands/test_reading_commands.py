@@ -54,7 +54,7 @@ def test_the_output_is_as_reviewed(
     assert "\x1b" not in printed.out
 
 
-@pytest.mark.parametrize("command", ["spectrum", "domination", "neurons", "inspect"])
+@pytest.mark.parametrize("command", ["diagnose", "spectrum", "domination", "neurons", "inspect"])
 def test_every_reading_command_has_all_formats(
     command: str, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

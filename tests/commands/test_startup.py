@@ -31,7 +31,7 @@ def loaded_by(*arguments: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split()[1:])
 
 
-@pytest.mark.parametrize("command", ["spectrum", "domination", "neurons", "inspect"])
+@pytest.mark.parametrize("command", ["diagnose", "spectrum", "domination", "neurons", "inspect"])
 def test_reading_commands_do_not_load_torch(command: str, file: Path) -> None:
     loaded = loaded_by(command, str(file.absolute()))
     assert loaded.isdisjoint(HEAVY)

@@ -7,7 +7,16 @@ thresholds come from, and what it says of real networks.
 from __future__ import annotations
 
 from condcli.analysis.diagnosis.finding import SEVERITIES, Finding, Severity
-from condcli.analysis.diagnosis.rules import RULES, diagnose
+from condcli.analysis.diagnosis.rules import RULE_NAMES, RULES, diagnose
 from condcli.analysis.diagnosis.thresholds import DEFAULTS, Thresholds
 
-__all__ = ["DEFAULTS", "RULES", "SEVERITIES", "Finding", "Severity", "Thresholds", "diagnose"]
+__all__ = [
+    "DEFAULTS",
+    "RULES",
+    "RULE_NAMES",
+    "SEVERITIES",
+    "Finding",
+    "Severity",
+    "Thresholds",
+    "diagnose",
+]

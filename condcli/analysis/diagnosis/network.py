@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from condcli.analysis.decomposition import layer_spectra
+from condcli.analysis.diagnosis.features import Features, features_of
 from condcli.analysis.eigenvalues import Spectrum
 from condcli.analysis.scaling import known, reported
 from condcli.stats import (
     ActivationStats,
+    FloatArray,
     LayerSpectra,
     LayerStats,
     ProbeStats,
@@ -24,53 +27,90 @@ class Layer:
 
     name: str
     kind: str
+    order: int
     d_in: int
     d_out: int
+    groups: int
     rows: int
+    input_rows: int
     nonfinite: str | None
     input: Spectrum  # of Σ_x
     grad: Spectrum  # of Σ_∇h, as stored
+    features: Features | None  # of x; None where they are not finite
+    silent_outputs: int  # whose δ is zero in every row
     lambda_max_input: float | None
     # T · λ_max of the stored Σ_∇h: along its leading direction, the squared gradient with respect
     # to the whole map of an example, which neither pooling nor stride changes by itself
     gradient_size: float | None
+    sigma_max_weight: float | None
+    sigma_max_grad: float | None  # of ∂L/∂W
+
+    @property
+    def ratio(self) -> float | None:
+        """σ_max(∂L/∂W) / σ_max(W); None where W is zero."""
+        if self.sigma_max_grad is None or not self.sigma_max_weight:
+            return None
+        return self.sigma_max_grad / self.sigma_max_weight
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Network:
-    """One probed network, its layers in forward order."""
+    """One probed network, its layers and activations in forward order."""
 
     provenance: Provenance
     layers: tuple[Layer, ...]
     activations: tuple[ActivationStats, ...]
     skipped: tuple[SkippedParameter, ...]
 
+    @property
+    def maps(self) -> tuple[Layer, ...]:
+        """The layers that saw rows and are no tables of vectors."""
+        return tuple(item for item in self.layers if item.kind != "embedding" and item.rows)
+
+    @property
+    def last_linear(self) -> Layer | None:
+        """The network's last layer where it is a linear one, and not only the last selected."""
+        if self.provenance.selected or not self.maps or self.maps[-1].kind != "linear":
+            return None
+        return self.maps[-1]
+
 
 def look_at(stats: ProbeStats, *, workers: int = 1) -> Network:
     """The network that was probed; one layer's matrices are in memory at a time."""
-    spectra: Mapping[str, LayerSpectra] = {
-        found.name: found for found in layer_spectra(stats, workers=workers)
-    }
-    layers = sorted(stats.layers.values(), key=lambda layer: layer.order)
+    spectra = {found.name: found for found in layer_spectra(stats, workers=workers)}
+    eps = float(np.finfo(stats.provenance.dtype).eps)
+    layers = (_layer(layer, spectra[layer.name], eps) for layer in stats.layers.values())
     return Network(
         provenance=stats.provenance,
-        layers=tuple(_layer(layer, spectra[layer.name]) for layer in layers),
+        layers=tuple(sorted(layers, key=lambda layer: layer.order)),
         activations=tuple(sorted(stats.activations.values(), key=lambda item: item.order)),
         skipped=tuple(stats.skipped.values()),
     )
 
 
-def _layer(layer: LayerStats, found: LayerSpectra) -> Layer:
+def _layer(layer: LayerStats, found: LayerSpectra, eps: float) -> Layer:
     stored = reported(found, "patches")  # leaves Σ_∇h as it is stored
+    finite = np.isfinite(found.input_eigenvalues).all() and np.isfinite(layer.input_mean).all()
     return Layer(
         name=layer.name,
         kind=layer.kind,
+        order=layer.order,
         d_in=layer.d_in,
         d_out=layer.d_out,
+        groups=layer.groups,
         rows=layer.rows,
+        input_rows=layer.input_rows,
         nonfinite=layer.nonfinite,
         input=stored.input,
         grad=stored.grad,
+        features=features_of(layer, stored.input, eps) if finite else None,
+        silent_outputs=_silent(layer.grad_moment),
         lambda_max_input=known(stored.input.largest),
         gradient_size=known(layer.positions * stored.grad.largest),
+        sigma_max_weight=known(float(layer.weight_singular_values.max(initial=0.0))),
+        sigma_max_grad=known(float(layer.weight_grad_singular_values.max(initial=0.0))),
     )
+
+
+def _silent(moment: FloatArray) -> int:
+    return int(np.count_nonzero(np.diagonal(moment, axis1=-2, axis2=-1) == 0))

@@ -1,0 +1,62 @@
+"""Networks broken on purpose: what is broken is found, and found first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+import torch
+
+from condcli.analysis.diagnosis import Finding
+from tests.analysis.diagnosis import broken
+
+BROKEN: dict[str, tuple[Callable[[], Sequence[Finding]], str]] = {
+    "frozen layers": (broken.frozen, "no-gradient"),
+    "half of a layer dead": (broken.dead_half, "dying-neurons"),
+    "a huge initialisation": (lambda: broken.scaled(10), "exploding-gradient"),
+    "a tiny initialisation": (lambda: broken.scaled(0.1), "vanishing-gradient"),
+    "100 layers without normalisation": (broken.deep, "vanishing-gradient"),
+    "an input that nobody normalised": (broken.unnormalised, "unnormalised-input"),
+    "a feature given twice": (broken.duplicated, "duplicated-features"),
+    "labels changed at random": (broken.noisy, "even-errors"),
+    "a constant initialisation": (broken.constant, "duplicated-units"),
+    "tanh with large weights": (broken.saturated, "saturated-neurons"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _as_always() -> Iterator[None]:
+    """One seed and one thread: layers this small are slower on several."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_broken_is_found_first(name: str) -> None:
+    diagnose, rule = BROKEN[name]
+    found = diagnose()
+    assert found[0].rule == rule
+    others = {finding.rule for finding in found} - {rule}
+    assert others <= {"exploding-activation", "vanishing-activation"}  # of one initialisation
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_in_the_same_network_unbroken_nothing_is_found(norm: bool) -> None:
+    assert broken.healthy(norm=norm) == []
+
+
+def test_the_layers_are_those_that_are_broken() -> None:
+    assert broken.frozen()[0].layers == ("lower.0", "lower.2")
+    assert broken.dead_half()[0].layers == ("3",)
+    (copies,) = broken.duplicated()
+    assert (copies.layers, copies.numbers["copies"]) == (("0",), 1)
+    assert "30 of 27" in copies.evidence
+
+
+@pytest.mark.parametrize(("share", "found"), [(0.0, False), (0.2, True)])
+def test_a_fifth_of_wrong_labels_is_enough(share: float, found: bool) -> None:
+    assert [finding.rule for finding in broken.noisy(share)] == ["even-errors"] * found
