@@ -2,8 +2,9 @@
 
 `load` opens a checkpoint; `probe` measures a network into a `ProbeStats`, `write` and `read` keep
 it in a file, `merge` puts shards together; `spectrum`, `domination` and `neurons` turn it into
-rows, `diagnose` into findings, `trajectory` the files of a run into points. Each is imported when
-first asked for, so that what reads a file does not wait for torch.
+rows, `diagnose` into findings, `trajectory` the files of a run into points, and `dynamics` and
+`turning_points` those into rows. Each is imported when first asked for, so that what reads a file
+does not wait for torch.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ if TYPE_CHECKING:
 
     from condcli.analysis.diagnosis import diagnose
     from condcli.analysis.domination import domination
+    from condcli.analysis.dynamics import dynamics
     from condcli.analysis.leading import leading_eigenvalues
     from condcli.analysis.merge import merge
     from condcli.analysis.neurons import neurons
     from condcli.analysis.spectrum import eigenvalues, spectrum
     from condcli.analysis.trajectory import trajectory
+    from condcli.analysis.turning_points import turning_points
     from condcli.api import probe
     from condcli.errors import CondcliError
     from condcli.models import load
@@ -33,6 +36,7 @@ __all__ = [
     "ProbeStats",
     "diagnose",
     "domination",
+    "dynamics",
     "eigenvalues",
     "leading_eigenvalues",
     "load",
@@ -42,6 +46,7 @@ __all__ = [
     "read",
     "spectrum",
     "trajectory",
+    "turning_points",
     "write",
 ]
 
@@ -50,6 +55,7 @@ _HOMES = {
     "ProbeStats": "condcli.stats",
     "diagnose": "condcli.analysis.diagnosis",
     "domination": "condcli.analysis.domination",
+    "dynamics": "condcli.analysis.dynamics",
     "eigenvalues": "condcli.analysis.spectrum",
     "leading_eigenvalues": "condcli.analysis.leading",
     "load": "condcli.models",
@@ -59,6 +65,7 @@ _HOMES = {
     "read": "condcli.statsfile",
     "spectrum": "condcli.analysis.spectrum",
     "trajectory": "condcli.analysis.trajectory",
+    "turning_points": "condcli.analysis.turning_points",
     "write": "condcli.statsfile",
 }
 

@@ -17,6 +17,7 @@ from condcli.commands import (
     data,
     diagnose,
     domination,
+    dynamics,
     inspect,
     merge,
     neurons,
@@ -39,6 +40,7 @@ app.command(epilog=diagnose.EXAMPLES)(diagnose.diagnose)
 app.command(epilog=spectrum.EXAMPLES)(spectrum.spectrum)
 app.command(epilog=domination.EXAMPLES)(domination.domination)
 app.command(epilog=neurons.EXAMPLES)(neurons.neurons)
+app.command(epilog=dynamics.EXAMPLES)(dynamics.dynamics)
 app.command(epilog=inspect.EXAMPLES)(inspect.inspect)
 app.command(epilog=verify.EXAMPLES)(verify.verify)
 app.add_typer(arch.app, name="arch")

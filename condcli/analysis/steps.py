@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,11 @@ from condcli.errors import InputError, UsageError
 
 SUFFIX = ".h5"
 StepFrom = Literal["file", "name", "order"]
+_WORDS: Mapping[StepFrom, str] = {
+    "file": "the checkpoints' own",
+    "name": "the last numbers in the files' names",
+    "order": "the files' places in the order given: not all have a step, nor a number in the name",
+}
 _NUMBER = re.compile(r"([0-9]+)")
 
 
@@ -33,7 +38,7 @@ def files_of(paths: Iterable[str | Path]) -> list[Path]:
     Files of one folder are in natural order: epoch_9 before epoch_10. Raises `InputError` for a
     folder without any and `UsageError` where nothing, or a file twice, is given.
     """
-    files = [file for path in map(Path, paths) for file in _inside(path)]
+    files = [file for path in map(Path, paths) for file in _files(path)]
     if not files:
         raise UsageError("no statistics file is given", "name the files of a run, or its folder")
     seen = set[str]()
@@ -71,17 +76,26 @@ def numbered(files: Sequence[Path]) -> list[Numbered]:
     return [Numbered(path=found[step], step=step, step_from=step_from) for step in sorted(found)]
 
 
-def _inside(path: Path) -> list[Path]:
-    """The files of a folder; of a file, itself."""
+def note_on(step_from: StepFrom) -> str:
+    """What the steps are, for a person."""
+    return f"note: steps are {_WORDS[step_from]}"
+
+
+def inside(folder: Path) -> list[Path]:
+    """The statistics files in a folder, in natural order."""
+    found = [file for file in folder.glob(f"*{SUFFIX}") if not file.name.startswith(".")]
+    return sorted(found, key=_natural)
+
+
+def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    found = [file for file in path.glob(f"*{SUFFIX}") if not file.name.startswith(".")]
-    if not found:
-        raise InputError(
-            f"{path} holds no statistics file (*{SUFFIX})",
-            "probe the checkpoints of a run with condcli probe … -o FOLDER/",
-        )
-    return sorted(found, key=_natural)
+    if found := inside(path):
+        return found
+    raise InputError(
+        f"{path} holds no statistics file (*{SUFFIX})",
+        "probe the checkpoints of a run with condcli probe … -o FOLDER/",
+    )
 
 
 def _natural(path: Path) -> list[str | int]:

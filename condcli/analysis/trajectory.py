@@ -9,6 +9,7 @@ from pathlib import Path
 
 from condcli import statsfile
 from condcli.analysis.condition import ConditionNumber
+from condcli.analysis.defaults import PERCENT
 from condcli.analysis.domination import DominationRow, domination
 from condcli.analysis.neurons import NeuronRow, neurons
 from condcli.analysis.scaling import known
@@ -18,7 +19,6 @@ from condcli.analysis.steps import Numbered, StepFrom, files_of, numbered
 from condcli.errors import InputError
 from condcli.stats import Provenance
 
-PERCENT = 80.0  # the p of κ_p
 _ALIKE = ("conv", "norm", "fisher", "loss_name")  # what changes the numbers' meaning
 
 

@@ -5,7 +5,8 @@ Nothing heavier than Typer is imported before a command runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -59,10 +60,26 @@ def naming(file: Path) -> Iterator[None]:
         raise InputError(f"{file}: {error.message}", error.remedy) from error
 
 
+def workers() -> int:
+    """Layers to solve side by side: one a core, unless the user gave BLAS threads of its own."""
+    if os.environ.get("OPENBLAS_NUM_THREADS") != "1":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return cores or 1
+
+
 def show(
-    report: Report, form: Format, *, sort: str | None = None, fail_on: Sequence[str] | None = None
+    report: Report,
+    form: Format,
+    *,
+    sort: str | None = None,
+    fail_on: Sequence[str] | None = None,
+    write: Callable[[str], None] | None = None,
 ) -> None:
-    """Print the report; then `typer.Exit` with code 1 if a row meets one of the conditions."""
+    """Print the report; then `typer.Exit` with code 1 if a row meets one of the conditions.
+
+    `write` puts its text elsewhere than simply on stdout.
+    """
     from condcli.output.columns import sorted_by
     from condcli.output.gate import parse_gate
     from condcli.output.render import render
@@ -71,7 +88,7 @@ def show(
     gates = [parse_gate(text, report) for text in fail_on or ()]
     if sort is not None:
         report = replace(report, rows=sorted_by(report, sort))
-    emit(render(report, form))
+    (write or emit)(render(report, form))
     verdicts = [line for gate in gates for line in gate.verdict(report.rows)]
     for line in verdicts:
         notice(line)

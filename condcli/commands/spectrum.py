@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from condcli.analysis.defaults import PERCENTAGES
-from condcli.commands import FailOnOption, FormatOption, SortOption, StatsFile, naming, show
+from condcli.commands import (
+    FailOnOption,
+    FormatOption,
+    SortOption,
+    StatsFile,
+    naming,
+    show,
+    workers,
+)
 from condcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -97,7 +104,7 @@ def spectrum(
     options: dict[str, Any] = {
         "layers": layers,
         "solve": _solver(device),
-        "workers": _workers(device),
+        "workers": workers() if device == "cpu" else 1,
     }
     stats = statsfile.read(file)
     if cache:
@@ -150,14 +157,6 @@ def _solver(device: str) -> Solve:
     if not torch.cuda.is_available():
         raise UsageError("there is no cuda device here", "pass --device cpu")
     return partial(eigenvalues_on, torch.device(device))
-
-
-def _workers(device: str) -> int:
-    """As many as there are cores, unless the user gave BLAS threads of its own."""
-    if device != "cpu" or os.environ.get("OPENBLAS_NUM_THREADS") != "1":
-        return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return cores or 1
 
 
 def _percentages(text: str) -> Sequence[float]:

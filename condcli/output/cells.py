@@ -12,7 +12,7 @@ from typing import Any
 from condcli.analysis.condition import ConditionNumber
 from condcli.analysis.eigenvalues import Rank
 from condcli.output.escaping import escaped
-from condcli.output.sparkline import sparkline
+from condcli.output.sparkline import curve, sparkline
 
 NOTHING = "–"  # no value: undefined, or not measured
 _LISTED = 3  # of more names, the first and the last are shown with how many there are
@@ -34,6 +34,8 @@ def text(value: Any, form: str = "") -> str:
         return sparkline(value)
     if form == "names":
         return _listed(value)
+    if form.startswith("curve "):  # and how wide
+        return curve(value, int(form.split()[1]))
     if form == "percent":
         return f"{100 * value:.1f} %"
     return str(value) if isinstance(value, int) else number(value)

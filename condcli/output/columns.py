@@ -27,6 +27,7 @@ _KINDS: dict[str, Kind] = {
     "Severity": "text",
     "Layers": "text",
     "Numbers": "text",
+    "Curve": "drawing",
 }
 _MAPPINGS = ("Kappas",)
 

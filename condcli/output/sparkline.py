@@ -1,11 +1,14 @@
-"""A spectrum in eight characters."""
+"""A spectrum, or the course of a run, in a few characters."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite, log10
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _UNRESOLVED = "·"
+_ROUNDING = 1e-6  # what is level but for rounding is drawn level
+_LEAST_RANGE = log10(2)  # decades that the full height stands for, at least
 
 
 def sparkline(decades: Sequence[float | None]) -> str:
@@ -14,6 +17,35 @@ def sparkline(decades: Sequence[float | None]) -> str:
     None, an eigenvalue that is not resolved, is a dot.
     """
     return "".join(map(_block, decades))
+
+
+def curve(values: Sequence[float | None], width: int) -> str:
+    """At most `width` blocks, on a log scale from the least value to the most.
+
+    Of more values, evenly spaced ones are drawn. What is not above zero is lowest, and no finite
+    value a dot. A factor of two fills the height, so that small changes do not look large.
+    """
+    chosen = [values[k] for k in _places(len(values), width)]
+    decades = [log10(v) for v in chosen if v is not None and isfinite(v) and v > 0]
+    low, high = min(decades, default=0.0), max(decades, default=0.0)
+    extent = max(high - low, _LEAST_RANGE)
+    bottom = (low + high - extent) / 2
+    return "".join(_level(value, bottom, extent) for value in chosen)
+
+
+def _places(count: int, width: int) -> list[int]:
+    if count <= width:
+        return list(range(count))
+    return [round(k * (count - 1) / (width - 1)) for k in range(width)]
+
+
+def _level(value: float | None, bottom: float, extent: float) -> str:
+    if value is None or not isfinite(value):
+        return _UNRESOLVED
+    if value <= 0:
+        return _BLOCKS[0]
+    level = (len(_BLOCKS) - 1) * (log10(value) - bottom) / extent
+    return _BLOCKS[round(level - _ROUNDING)]
 
 
 def _block(decades: float | None) -> str:

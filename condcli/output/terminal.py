@@ -7,6 +7,7 @@ import shutil
 import sys
 import traceback
 from contextlib import suppress
+from typing import TextIO
 
 from condcli.output.escaping import escaped
 
@@ -29,6 +30,7 @@ _ASCII = str.maketrans(
         **dict(zip("▁▂▃▄▅▆▇█", "12345678", strict=True)),
     }
 )
+_CLEAR = "\x1b[H\x1b[2J"  # ECMA-48: to the upper left, and erase
 _quiet = False
 
 
@@ -45,8 +47,12 @@ def is_quiet() -> bool:
 
 def on_terminal() -> bool:
     """Whether stderr is a terminal on which a line can be drawn anew."""
+    return _is_terminal(sys.stderr)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
     with suppress(AttributeError, ValueError):  # none, or closed
-        return sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+        return stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")  # type: ignore[union-attr]
     return False
 
 
@@ -86,13 +92,31 @@ def emit(text: str) -> None:
     A reader that has gone, as in `condcli … | head`, is no error: the rest is thrown away, as is
     everything where stdout is closed.
     """
-    if sys.stdout is None:
-        return
     try:
-        sys.stdout.write(showable(text))
-        sys.stdout.flush()
+        append(text)
     except BrokenPipeError:
         discard_stdout()
+
+
+def append(text: str) -> None:
+    """Write a part of a result to stdout; BrokenPipeError when nobody reads it any more."""
+    if sys.stdout is not None:
+        sys.stdout.write(showable(text))
+        sys.stdout.flush()
+
+
+def redraw(text: str) -> None:
+    """Show this alone on the terminal, as much as fits."""
+    lines = text.splitlines()
+    room = shutil.get_terminal_size((80, 24)).lines - 1
+    if len(lines) > room:
+        lines = [*lines[: room - 1], f"{len(lines) - room + 1} more lines in a higher terminal"]
+    append(_CLEAR + "\n".join(lines) + "\n")
+
+
+def is_drawable() -> bool:
+    """Whether stdout is a terminal that can be drawn anew."""
+    return _is_terminal(sys.stdout)
 
 
 def discard_stdout() -> None:

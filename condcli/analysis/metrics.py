@@ -1,0 +1,83 @@
+"""The numbers of a run that are followed over its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Literal
+
+from condcli.analysis.trajectory import Point
+
+Owner = Literal["network", "layer", "activation"]
+Series = Mapping[str, Sequence[float | None]]  # of each owner's name, a value a step
+NETWORK = "network"  # the one name of a number that is the whole network's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """A number of each layer, of each activation, or of the network."""
+
+    title: str
+    owner: Owner
+    words: str  # in a sentence
+    read: Callable[[Any], float | None]  # of a LayerPoint, a NeuronRow or a Point
+    factor: float | None = None  # the least change that is a turning point; None: no ratio scale
+
+
+def _layer(title: str, words: str, name: str, factor: float) -> Metric:
+    return Metric(title=title, owner="layer", words=words, read=attrgetter(name), factor=factor)
+
+
+def _kappa(title: str, name: str) -> Metric:
+    read = attrgetter(f"{name}.least")
+    words = (
+        "condition number" + {"kappa": "", "kappa_input": " of Σx", "kappa_grad": " of Σ∇h"}[name]
+    )
+    return Metric(title=title, owner="layer", words=words, read=read, factor=10)
+
+
+def _share(title: str, words: str, name: str) -> Metric:
+    return Metric(title=title, owner="activation", words=words, read=attrgetter(name))
+
+
+METRICS: Mapping[str, Metric] = {
+    "loss": Metric(title="loss", owner="network", words="loss", read=attrgetter("loss"), factor=2),
+    "accuracy": Metric(
+        title="accuracy", owner="network", words="accuracy", read=attrgetter("accuracy")
+    ),
+    "lambda_max_input": _layer("λ(Σx)", "λ_max(Σx)", "lambda_max_input", 10),
+    "lambda_max_grad": _layer("λ(Σ∇h)", "λ_max(Σ∇h)", "lambda_max_grad", 10),
+    "lambda_max": _layer("λ(F)", "λ_max(F)", "lambda_max", 10),
+    "kappa_input": _kappa("κ(Σx)", "kappa_input"),
+    "kappa_grad": _kappa("κ(Σ∇h)", "kappa_grad"),
+    "kappa": _kappa("κ(F)", "kappa"),
+    "ratio": _layer("ratio", "ratio σ(∂W)/σ(W)", "ratio", 10),
+    "sigma_max_weight": _layer("σ(W)", "σ_max(W)", "sigma_max_weight", 2),
+    "sigma_max_grad": _layer("σ(∂W)", "σ_max(∂L/∂W)", "sigma_max_grad", 10),
+    "weight_norm": _layer("‖W‖F", "weight norm", "weight_norm", 2),
+    "weight_grad_norm": _layer("‖∂W‖F", "gradient norm", "weight_grad_norm", 10),
+    "dying": _share("dying", "dying neurons", "dying_share"),
+    "full": _share("full", "full neurons", "full_share"),
+    "saturated": _share("saturated", "saturated outputs", "saturated_share"),
+}
+
+
+def series(points: Sequence[Point], name: str) -> Series:
+    """The values of one metric over the steps; None where one is not known.
+
+    An owner that a step does not have has no value there.
+    """
+    metric = METRICS[name]
+    owners = [_owners(point, metric.owner) for point in points]
+    names = dict.fromkeys(each for found in owners for each in found)
+    return {
+        each: [metric.read(found[each]) if each in found else None for found in owners]
+        for each in names
+    }
+
+
+def _owners(point: Point, owner: Owner) -> Mapping[str, Any]:
+    if owner == "network":
+        return {NETWORK: point}
+    return point.layers if owner == "layer" else point.activations
