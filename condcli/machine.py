@@ -67,6 +67,11 @@ def _starts() -> bool:
     return True
 
 
+def is_limited() -> bool:
+    """Whether this process itself may have only so much memory or address space."""
+    return any(True for _ in _own_limits(Path("/")))
+
+
 def size(number: float) -> str:
     """Bytes in words: 1.2 GiB, 300 MiB, 12 KiB."""
     if number >= 0.95 * GIB:

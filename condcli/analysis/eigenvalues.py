@@ -12,6 +12,7 @@ from condcli.analysis.lanczos import largest_eigenvalues
 from condcli.analysis.low_rank import low_rank_eigenvalues
 from condcli.analysis.solvers import Solve
 from condcli.analysis.soundness import DAMAGED, Overview, look_over
+from condcli.analysis.workspace import require_workspace
 from condcli.errors import InputError
 from condcli.stats import FloatArray, IntArray
 
@@ -155,6 +156,7 @@ def leading_spectrum_of(
 
 def _checked(moment: FloatArray, eps: float, name: str) -> tuple[FloatArray, Overview]:
     """The moment as exactly symmetric matrices (G, d, d), and what a look at them tells."""
+    require_workspace()
     matrices = moment if moment.ndim == 3 else moment[None]
     seen = look_over(matrices, eps=eps, name=name)
     if seen.asymmetry:

@@ -15,6 +15,7 @@ import numpy as np
 
 from condcli.analysis.eigenvalues import spectrum_of
 from condcli.analysis.soundness import look_over
+from condcli.analysis.workspace import require_workspace
 from condcli.errors import InputError
 from condcli.stats import FloatArray, LayerStats, Provenance
 
@@ -134,6 +135,7 @@ def _all_factor(stack: FloatArray, tolerance: float) -> bool:
 
     Then no eigenvalue is further below zero: a sixth of the work of finding them.
     """
+    require_workspace()
     for matrix in stack:
         largest = float(np.diagonal(matrix).max(initial=0.0))
         if largest <= 0:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from condcli.analysis.solvers import Solve
+from condcli.analysis.workspace import require_workspace_of_scipy
 from condcli.stats import FloatArray, IntArray
 
 _BLOCK = 64  # columns of A that are taken at once
@@ -67,6 +68,7 @@ def _independent(
     from scipy.linalg import solve_triangular  # only large matrices need SciPy
     from scipy.linalg.lapack import dpstrf
 
+    require_workspace_of_scipy()
     lower, order, count, _ = dpstrf(columns[:, candidates], lower=1, tol=least)
     chosen = order[:count] - 1
     triangle = lower[:count, :count]

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from condcli.analysis.solvers import singular_values_of
+from condcli.analysis.workspace import require_workspace
 from condcli.errors import InputError
 from condcli.stats import FloatArray
 
@@ -33,6 +34,7 @@ def singular_values(matrices: FloatArray, name: str = "a matrix") -> FloatArray:
     Each is right to 1e-10 · σ_max of its group; all are NaN where an entry is not finite.
     Raises `InputError`, beginning with `name`, where no solver finds them.
     """
+    require_workspace()
     stack = np.asarray(matrices if matrices.ndim == 3 else matrices[None], dtype=np.float64)
     if not np.isfinite(stack.sum()) and not np.isfinite(stack).all():
         return np.full(len(stack) * min(stack.shape[1:]), np.nan)

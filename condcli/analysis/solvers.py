@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from condcli.analysis.workspace import require_workspace_of_scipy
 from condcli.errors import InputError
 from condcli.stats import FloatArray
 
@@ -76,6 +77,7 @@ def _evd(matrix: FloatArray) -> FloatArray:
 def _evr(matrix: FloatArray) -> FloatArray:
     from scipy.linalg import eigh  # only where the usual solver fails
 
+    require_workspace_of_scipy()
     values: FloatArray = eigh(matrix, eigvals_only=True, driver="evr", check_finite=False)
     return values
 
@@ -97,6 +99,7 @@ def _divide_and_conquer(matrices: FloatArray) -> FloatArray:
 def _by_qr(matrix: FloatArray) -> FloatArray:
     from scipy.linalg import svd
 
+    require_workspace_of_scipy()
     values: FloatArray = svd(matrix, compute_uv=False, lapack_driver="gesvd", check_finite=False)
     return values
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from condcli.errors import InputError
+from condcli.machine import is_limited
 from condcli.output import Format
 
 if TYPE_CHECKING:
@@ -61,8 +62,11 @@ def naming(file: Path) -> Iterator[None]:
 
 
 def workers() -> int:
-    """Layers to solve side by side: one a core, unless the user gave BLAS threads of its own."""
-    if os.environ.get("OPENBLAS_NUM_THREADS") != "1":
+    """Layers to solve side by side: one a core, unless the user gave BLAS threads of its own.
+
+    One alone where memory is limited: each takes some in BLAS, which ends the process without any.
+    """
+    if os.environ.get("OPENBLAS_NUM_THREADS") != "1" or is_limited():
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return cores or 1

@@ -1,8 +1,9 @@
 """A probe in less and less address space: it finishes, or is refused with numbers.
 
 `python -m tests.reliability.sweep_memory` prints one line a limit: probes in children of a process
-that has imported torch, which have from nothing to 1 GiB for themselves in steps of 32 MiB; with
-`--start`, in processes of their own, from 256 MiB up to what torch and the probe take.
+that has imported torch, which have from nothing to 1 GiB for themselves in steps of 32 MiB, and
+reading commands in processes of their own, from 128 to 448 MiB in steps of 16; with `--start`,
+probes in processes of their own, from 256 MiB up to what torch and the probe take.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,12 +23,15 @@ import torch
 from torch import nn
 
 from condcli import machine
-from condcli.statsfile import read
+from condcli.statsfile import read, write
 from tests.reliability.invariants import leaves_nothing, says_one_line, state
 from tests.reliability.runner import ROOT, Outcome, Runner
+from tests.synthetic import diagonal, layer, stats
 
 STEP = 32
 MOST = {True: 4096, False: 1024}  # MiB, of a process of its own or not
+READINGS = range(128, 449, 16)  # MiB
+READ = ["spectrum", "read.h5", "--format", "csv"]
 COMMAND = ["probe", "weights.pt", "--arch", "net.py:net", "--data", "data.npz", "-o", "stats.h5"]
 NUMBERS = re.compile(r"\d [KMG]iB|a batch of \d+ examples")
 NETWORK = """
@@ -44,7 +49,9 @@ def allow() -> None:
 
 
 def plant(folder: Path) -> None:
-    """A network whose moments take about 100 MiB, and data."""
+    """A network whose moments take about 100 MiB, data, and statistics that take some solving."""
+    small, large = diagonal(*np.linspace(1, 2, 300)), np.diag(np.arange(600) % 8.0)  # few rows
+    write(stats(layer("fc", small, large)), folder / "read.h5")
     (folder / "net.py").write_text(NETWORK)
     model = nn.Sequential(
         nn.Linear(64, 1400), nn.ReLU(), nn.Linear(1400, 1400), nn.Linear(1400, 10)
@@ -77,11 +84,13 @@ def ends_as_promised(runner: Runner, folder: Path, more: int) -> Outcome:
     return outcome
 
 
-def starts_as_promised(folder: Path, most: int) -> tuple[int, str]:
-    """The same in a process of its own, of so many MiB in all."""
+def starts_as_promised(
+    folder: Path, most: int, command: Sequence[str] = (*COMMAND, "--force")
+) -> tuple[int, str]:
+    """The same in a process of its own, of so many MiB in all; the exit code, and the error."""
     limit = partial(resource.setrlimit, resource.RLIMIT_AS, (most * machine.MIB,) * 2)
     done = subprocess.run(
-        [sys.executable, "-m", "condcli", *COMMAND, "--force"],
+        [sys.executable, "-m", "condcli", *command],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -112,6 +121,9 @@ def main(arguments: list[str]) -> None:
                 outcome = ends_as_promised(runner, folder, limit)
                 code, said = outcome.code, outcome.err
             print(f"{limit:5} MiB: exit {code}  {said.strip()[:160]}", flush=True)
+        for limit in () if arguments else READINGS:
+            code, said = starts_as_promised(folder, limit, READ)
+            print(f"{limit:5} MiB, reading: exit {code}  {said.strip()[:160]}", flush=True)
 
 
 if __name__ == "__main__":
