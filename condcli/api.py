@@ -11,14 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 from condcli.batch import WHOLE, Share, examples_in
 from condcli.errors import UsageError
-from condcli.inputs import Subject, first_batch, naming_file, probe_set_of, subject_of, task
-from condcli.resume import fingerprint, saved_batch_size, savers
+from condcli.inputs import (
+    Shared,
+    Subject,
+    first_batch,
+    naming_file,
+    probe_set_of,
+    subject_of,
+    task,
+)
+from condcli.resume import fingerprint, require_same_data, saved_batch_size, savers
 from condcli.stats import ProbeStats, Provenance
 
 # Arguments of ``probe`` that a resumed run may have otherwise, or that count by what they come to.
 NOT_ASKED = (
     *("model", "data", "root", "download", "device", "batch_size"),
-    *("distributed", "command", "progress", "save", "save_every", "resume", "notice"),
+    *("distributed", "command", "progress", "save", "save_every", "resume", "finished", "notice"),
 )
 
 if TYPE_CHECKING:
@@ -26,8 +34,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from condcli.capture import Measurement, Options
+    from condcli.capture.ranks import Ranks
     from condcli.data import ProbeSet
-    from condcli.inputs import Shared
     from condcli.models import Model
 
 DTYPES = ("float32", "float64")
@@ -66,6 +74,7 @@ def probe(
     save: Path | None = None,
     save_every: float = 300.0,
     resume: bool = False,
+    finished: ProbeStats | None = None,
     notice: Callable[[str], None] = warnings.warn,
 ) -> ProbeStats:
     """Second moments of the input and output-gradient of every linear map of ``model``.
@@ -83,7 +92,8 @@ def probe(
     after every batch), and when a signal ends it between two batches: by Interrupted, which is a
     KeyboardInterrupt. ``resume`` goes on from such a state, if there is one, to the same bits. The
     file stays when all is done: remove it when the statistics are safe. ``notice`` is told where
-    no state can be saved.
+    no state can be saved. With ``finished``, what a file holds of an earlier run of the same model
+    and options, nothing is measured: it comes back once the data are known to be the same.
 
     Raises a CondcliError: InputError when model and data do not fit each other, UsageError for an
     option that does not exist, CannotFinishError when memory is too short, UnsafeError when the
@@ -101,16 +111,7 @@ def probe(
     if dtype not in DTYPES:
         raise UsageError(f"dtype {dtype!r} does not exist", f"choose {', '.join(DTYPES)}")
     ranks = present() if distributed else ALONE
-    if save is not None and ranks.of > 1:
-        raise UsageError(
-            f"the state of {ranks.of} processes cannot be saved nor resumed",
-            "leave out save and resume",
-        )
-    if download and ranks.of > 1:
-        raise UsageError(
-            f"{ranks.of} processes would download to the same place",
-            "download in one process first, then leave out --download",
-        )
+    _require_for_one(ranks, save=save, download=download)
     options = Options(
         conv=conv,
         norm=norm,
@@ -168,6 +169,16 @@ def probe(
         ignore_label=ignore_label,
         device=options.device,
     )
+    if finished is not None:
+        require_same_data(
+            finished,
+            probe_set,
+            options,
+            loss_name=found.name,
+            batch_size=size,
+            digests=data.digests if isinstance(data, Shared) else {},
+        )
+        return finished
     share = options.shard.part(ranks.number, ranks.of)
 
     saver_of = None
@@ -217,6 +228,22 @@ def probe(
         if batch_size != "auto" or ranks.of > 1 or as_they_come > 1:
             return measured(size)
         return halving(measured, size, least=least)
+
+
+def _require_for_one(ranks: Ranks, *, save: Path | None, download: bool) -> None:
+    """Raise UsageError for what several processes cannot do together."""
+    if ranks.of == 1:
+        return
+    if save is not None:
+        raise UsageError(
+            f"the state of {ranks.of} processes cannot be saved nor resumed",
+            "leave out save and resume",
+        )
+    if download:
+        raise UsageError(
+            f"{ranks.of} processes would download to the same place",
+            "download in one process first, then leave out --download",
+        )
 
 
 def _batch_size(value: int | str) -> int | None:

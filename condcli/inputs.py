@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +59,8 @@ class Shared:
 
     spec: str | None  # None: what each checkpoint says it was trained on
     open: Callable[..., ProbeSet]
+    # of the data that were read to the end, by how
+    digests: dict[tuple[object, ...], tuple[int, str]] = field(default_factory=dict)
 
 
 @contextmanager

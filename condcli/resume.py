@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,11 +70,41 @@ def finished_before(
     }
     for name, (before, now) in pairs.items():
         if before != now:
-            raise CannotFinishError(
-                f"{output}: already exists, of another {name}",
-                "pass --force to replace it, or name another file",
-            )
+            raise _other(output, f"another {name}")
     return stats
+
+
+def require_same_data(
+    finished: ProbeStats,
+    probe_set: ProbeSet,
+    options: Options,
+    *,
+    loss_name: str,
+    batch_size: int,
+    digests: MutableMapping[tuple[object, ...], tuple[int, str]],
+) -> None:
+    """Raise CannotFinishError where a file that was ``finished_before`` is of other numbers.
+
+    All data are read for it, unless ``digests``, which keeps what is found, has theirs.
+    """
+    from condcli.capture.measure import data_seen
+    from condcli.capture.undisturbed import random_state_kept
+
+    how = (probe_set.source, probe_set.normalize, probe_set.classes, loss_name)
+    if how not in digests:
+        with random_state_kept(options.seed, options.device):
+            seen = data_seen(probe_set.placed(batch_size, options.shard), options.seed)
+        digests[how] = seen.examples, seen.data_sha256()
+    known = finished.provenance
+    if digests[how] != (known.examples, known.data_sha256):
+        assert isinstance(finished.layers, statsfile.Records)
+        raise _other(finished.layers.path, "other data")
+
+
+def _other(output: Path, what: str) -> CannotFinishError:
+    return CannotFinishError(
+        f"{output}: already exists, of {what}", "pass --force to replace it, or name another file"
+    )
 
 
 def _words(command: str, apart: Collection[str]) -> list[str]:

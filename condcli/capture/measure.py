@@ -161,12 +161,19 @@ def _passes(
     return totals
 
 
-def _pass_over(done: Iterable[PlacedBatch], totals: Totals, seed: int, source: str) -> None:
-    """Read the batches that are done; InputError where they are not those of the ``totals``."""
+def data_seen(batches: Iterable[PlacedBatch], seed: int) -> Totals:
+    """What the data alone tell when they are read as for a pass: how many there are, and which."""
     seen = Totals()
-    for place, (x, y) in done:
+    _seed(seed)
+    for place, (x, y) in batches:
         seen.see_data(x, y, place)
         _seed(seed + place + examples_in(y))
+    return seen
+
+
+def _pass_over(done: Iterable[PlacedBatch], totals: Totals, seed: int, source: str) -> None:
+    """Read the batches that are done; InputError where they are not those of the ``totals``."""
+    seen = data_seen(done, seed)
     if (seen.examples, seen.data_sha256()) != (totals.examples, totals.data_sha256()):
         raise InputError(
             f"{source}: its first {totals.examples} examples are not those of the saved state",

@@ -44,7 +44,7 @@ def undisturbed(
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(torch.autocast(device.type, enabled=False))
-        stack.enter_context(_random_state(options.seed, device))
+        stack.enter_context(random_state_kept(options.seed, device))
         stack.enter_context(_product_precision(options.autocast))
         stack.enter_context(_training_flags(model, options.norm))
         stack.enter_context(_no_parameter_hooks(model))
@@ -55,7 +55,8 @@ def undisturbed(
 
 
 @contextmanager
-def _random_state(seed: int, device: torch.device) -> Iterator[None]:
+def random_state_kept(seed: int, device: torch.device) -> Iterator[None]:
+    """Inside, torch's random numbers start at ``seed``; all go on from where they were before."""
     python, numpy_state = random.getstate(), np.random.get_state()
     cuda = [device] if device.type == "cuda" else []
     try:

@@ -120,10 +120,12 @@ def probe(
         if first:  # shards beside an index may have been read, too
             statsfile.check_output(file, force=force or resume, inputs=loaded.checkpoint.files)
         state = _state(file, ranks, force=force, resume=resume)
-        if resume and not force and file.exists():
-            stats = finished_before(file, loaded.checkpoint.sha256, _command(), models)
-            _remove(state)
-            return stats, []
+        passed_over = resume and not force and file.exists()
+        finished = (
+            finished_before(file, loaded.checkpoint.sha256, _command(), models)
+            if passed_over
+            else None
+        )
         with (
             examples_progress(title, quiet=is_quiet() or not first) as progress,
             _told_how_to_go_on(),
@@ -159,9 +161,13 @@ def probe(
                 progress=progress,
                 save=state,
                 save_every=SAVE_EVERY if save_every is None else save_every,
-                resume=resume,
+                resume=resume and finished is None,
+                finished=finished,
                 notice=notice,
             )
+        if finished is not None:
+            _remove(state)
+            return finished, []
         if first:
             with _done_with(state):
                 statsfile.write(stats, file, force=force)

@@ -140,11 +140,11 @@ def _remove_leftovers(folder: Path) -> None:
 
 def _lock(file: BinaryIO, *, wait: bool) -> bool:
     """Whether the file could be locked against `_remove_leftovers`."""
-    import fcntl
-
     try:
+        import fcntl
+
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:
+    except (OSError, ImportError):  # a file system, or a system, without such locks
         return False
     return True
 
@@ -161,7 +161,8 @@ def _sync_folder(folder: Path) -> None:
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:  # a folder that one may write to, but not read
-        os.sync()
+        if hasattr(os, "sync"):
+            os.sync()
         return
     with suppress(OSError):  # the file is in place and whole, whatever comes of this
         os.fsync(descriptor)

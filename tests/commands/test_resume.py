@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 
@@ -80,6 +82,31 @@ def test_what_is_done_of_another_run_is_refused(
     assert f"stats.h5: already exists, of another {name}; pass --force" in refused.err
     assert Path("stats.h5").read_bytes() == before
     assert probe("m.pt", "--resume", "--force", *words).code == 0
+
+
+def test_what_is_done_of_data_that_have_changed_is_refused(
+    probe: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = np.random.default_rng(0).random((30, 64), np.float32), np.arange(30) % 10
+    np.savez("x.npz", x=x, y=y)
+    names = [saved(f"{name}.pt", seed) for seed, name in enumerate("ab")]
+    words = [*names, "--data", "x.npz", "-o", "run"]
+    assert probe(*words).code == 0
+    before = {file: file.read_bytes() for file in Path("run").iterdir()}
+
+    reads = []
+    module = import_module("condcli.capture.measure")
+    real = module.data_seen
+    monkeypatch.setattr(module, "data_seen", lambda *of: reads.append(of) or real(*of))
+    assert probe(*words, "--resume").code == 0
+    assert len(reads) == 1  # for both
+
+    x[y == 3] += 1e-6
+    np.savez("x.npz", x=x, y=y)
+    refused = probe(*words, "--resume")
+    assert (refused.code, refused.out) == (5, "")
+    assert "run/a.h5: already exists, of other data; pass --force" in refused.err
+    assert {file: file.read_bytes() for file in Path("run").iterdir()} == before
 
 
 def test_a_series_goes_on_with_what_is_missing(probe: Callable[..., Run]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -153,6 +154,16 @@ def test_leftovers_are_removed_but_nothing_else(folder: Path) -> None:
         fcntl.flock(held, fcntl.LOCK_EX)
         put(folder / "x", b"new")
     assert set(folder.iterdir()) == {used, alike, folder / "x"}
+
+
+def test_a_system_without_locks_does_without(folder: Path, monkeypatch: Any) -> None:
+    """Then nobody knows whether a leftover is still being written."""
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    leftover = folder / ".condcli-0123456789ab.tmp"
+    leftover.touch()
+    put(folder / "x", b"new")
+    assert (folder / "x").read_bytes() == b"new"
+    assert set(folder.iterdir()) == {leftover, folder / "x"}
 
 
 @pytest.mark.parametrize("force", [False, True])
