@@ -106,6 +106,16 @@ def test_a_file_elsewhere_is_not_read(folder):
         read_checkpoint(changed(folder, elsewhere))
 
 
+@pytest.mark.parametrize("name", [7, None, b"__0_0.distcp", ("__0_0.distcp",)])
+def test_a_file_without_a_name_is_damage(folder, name):
+    def rename(metadata):
+        for place in metadata.storage_data.values():
+            place.relative_path = name
+
+    with pytest.raises(InputError, match=r"\.metadata is truncated or damaged"):
+        read_checkpoint(changed(folder, rename))
+
+
 def test_a_size_that_is_not_there_is_noticed(folder):
     def claim(metadata):
         entry = metadata.state_dict_metadata["app.model.layer.bias"]

@@ -85,6 +85,10 @@ def _hostile(folder: Path) -> list[str]:
     return ["spectrum", "stats.h5", "--layers", "[/bold]\x1b[31mfc\u202e\nnext*"]
 
 
+def _long_word(before: str) -> Callable[[Path], list[str]]:
+    return words(f"spectrum stats.h5 {before}{70_000 * 'y'}", with_stats)
+
+
 def _not_finite(folder: Path) -> None:
     write(stats(layer("fc\x1b[31m7", np.full((2, 2), np.nan))), folder / "nan.h5")
 
@@ -129,6 +133,12 @@ CASES = [
     ),
     Case("a shard under two names", words("merge stats.h5 again.h5", _twice), 5, "stats.h5"),
     Case("hostile words in an option", _hostile, 2, r"no layer matches '[/bold]\x1b[31m"),
+    Case("a long word for layers", _long_word("--layers "), 2, "no layer matches 'yyy"),
+    Case("a long word for a format", _long_word("--format "), 2, "'--format'"),
+    Case("a long word for a condition", _long_word("--fail-on "), 2, "there is no column 'yyy"),
+    Case("a long word for numbers", _long_word("--percent "), 2, "--percent 'yyy"),
+    Case("a long word too many", _long_word(""), 2, "unexpected extra argument"),
+    Case("a long option", _long_word("--"), 2, "No such option: --yyy"),
     Case("a hostile layer name", words("spectrum nan.h5", _not_finite), 3, r"fc\x1b[31m7"),
     probing("--samples 0", "--samples 0 is no number of examples"),
     probing("--samples many", "--samples many is no number of examples"),
