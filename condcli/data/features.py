@@ -49,7 +49,11 @@ def is_text(kind: Any) -> bool:
 
 def _classes(table: Any, name: str, source: str) -> tuple[npt.NDArray[np.int64], Names]:
     _require_values(table, name, source)
-    names, labels = np.unique(np.array(table[name].to_pylist(), dtype=str), return_inverse=True)
+    words = table[name].to_pylist()
+    names, labels = np.unique(np.array(words, dtype=str), return_inverse=True)
+    few = 2 * len(names) <= len(words)
+    if not few and any(map(_has_fraction, words)) and not all(map(_reads_as_number, words)):
+        raise _no_number(name, table[name], source)  # they were numbers to be predicted
     return labels.astype(np.int64), tuple(names.tolist())
 
 
@@ -112,7 +116,11 @@ def _reads_as_number(value: Any) -> bool:
         float(value)
     except (TypeError, ValueError):
         return False
-    return True
+    return "_" not in str(value)  # which Python allows in numbers
+
+
+def _has_fraction(word: str) -> bool:
+    return "." in word and _reads_as_number(word)
 
 
 def _is_whole(kind: Any) -> bool:

@@ -65,6 +65,14 @@ def test_integers_are_classes_and_words_are_classes_in_sorted_order(file):
     assert (targets.tolist(), targets.dtype, probe_set.classes) == ([2, 0, 1, 2], torch.int64, None)
 
 
+def test_classes_may_be_called_as_numbers_are(tmp_path):
+    file = tmp_path / "cars.csv"
+    file.write_text("a,engine\n" + "1,2.0\n2,electric\n3,1.6\n" * 3)
+    _, targets, probe_set = gathered(str(file), target="engine")
+    assert targets.tolist() == [1, 2, 0] * 3
+    assert probe_set.class_names == ("1.6", "2.0", "electric")
+
+
 def test_several_targets_are_as_many_outputs(file):
     inputs, targets, _ = gathered(write(file, NUMBERS), target="price,level")
     assert inputs.shape == (4, 3)
@@ -110,6 +118,8 @@ def test_standardised_features_have_mean_0_and_deviation_1_over_the_whole_split(
         ("a,y\n1,\n2,1\n", "column 'y', row 1: the value is missing"),
         ("a,y\n1,0\ninf,1\n", "column 'a', row 2: the value is inf"),
         ("a,y\n1,0\n2020-01-01,1\n", "column 'a', row 2: '2020-01-01' is no number"),
+        ("a,y\n1,0.25\n2,3.5\n3,0.7_5\n", "column 'y', row 3: '0.7_5' is no number"),
+        ("a,y\n1,0.25\n2,x\n3,17\n", "column 'y', row 2: 'x' is no number"),
         ("a,y\n1,0\n1,2,3\n", "line 3 has 3 columns, and the first line 2"),
         ("1.5,2\n3,4\n", "the first line holds numbers, not the names"),
         ("a,a,y\n1,2,3\n", "two columns are called 'a'"),

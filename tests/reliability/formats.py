@@ -167,6 +167,8 @@ def _columns(rows: list[dict[str, Any]]) -> Numbers:
 def _targets(values: list[Any]) -> np.ndarray:
     """Numbers; or, where one is none, the places of the words in their order."""
     try:
+        if any("_" in str(value) for value in values):  # which Python alone takes for a number's
+            raise ValueError
         return np.array([float(value) for value in values])
     except ValueError:
         return np.unique(np.array(values, str), return_inverse=True)[1]
