@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 RESIZE, CROP = 256, 224
+NARROWEST = 100  # times as long as wide
 # Pillow knows a picture by its content, and would give PostScript to a program that runs it.
 PICTURE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 IMAGENET_CLASSES = 1000
@@ -76,7 +77,7 @@ def _examples(
         if not crop and len(set(sizes)) > 1:  # they had one when they were listed
             odd = next(place for place, size in enumerate(sizes) if size != sizes[0])
             raise replaced(files[indices[odd]])
-        pictures = map(_cropped, images) if crop else images
+        pictures = map(_cropped, images, (files[index] for index in indices)) if crop else images
         tensors = [to_tensor(picture, what="the image") for picture in pictures]
         return torch.stack(tensors), torch.tensor([labels[index] for index in indices])
 
@@ -160,9 +161,14 @@ def without_programs() -> Iterator[None]:
         EpsImagePlugin.gs_binary = before
 
 
-def _cropped(picture: Image.Image) -> Image.Image:
+def _cropped(picture: Image.Image, file: Path) -> Image.Image:
     from torchvision.transforms import v2
 
+    if max(picture.size) > NARROWEST * min(picture.size):  # resized, it could fill any memory
+        raise InputError(
+            f"{file}: an image of {picture.width} by {picture.height} pixels cannot be cropped",
+            "take it out, or pass --transform",
+        )
     cropped: Image.Image = v2.CenterCrop(CROP)(v2.Resize(RESIZE)(picture))
     return cropped
 

@@ -35,6 +35,16 @@ def test_images_of_unequal_size_are_cropped_to_the_centre(tmp_path):
     assert torch.equal(inputs[0], wide[:, 16:240, 144:368])
 
 
+@pytest.mark.parametrize("size", [(3, 301), (1300, 12)])
+def test_an_image_that_resizing_would_make_huge_is_refused(tmp_path, size):
+    """As a flipped bit in a header can make it."""
+    write_image(tmp_path / "a/1.png", *size)
+    write_image(tmp_path / "b/1.png", 40, 30)
+    probe_set = open_data(f"imagefolder:{tmp_path}")
+    with pytest.raises(InputError, match=r"a/1\.png: an image of \d+ by \d+ pixels cannot be crop"):
+        list(probe_set.batches(1))
+
+
 def test_grey_images_become_rgb(tmp_path):
     (tmp_path / "a").mkdir()
     Image.fromarray(np.full((4, 4), 51, dtype=np.uint8)).save(tmp_path / "a/1.png")

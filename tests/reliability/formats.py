@@ -212,10 +212,23 @@ def _plain_images(kind: str) -> Callable[[Path], Numbers]:
         from PIL import Image
 
         files = [folder / "photos" / "cat" / f"{number}.{kind}" for number in (0, 1)]
-        pixels = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
+        images = [Image.open(file).convert("RGB") for file in files]
+        if images[0].size != images[1].size:  # a damaged header may claim another
+            images = [_cropped(image) for image in images]
+        pixels = np.stack([np.asarray(image) for image in images])
         return {"0": np.float32(pixels.transpose(0, 3, 1, 2)) / np.float32(255), "1": np.zeros(2)}
 
     return read
+
+
+def _cropped(image: Any) -> Any:
+    """As ImageNet's are: the shorter side 256 pixels, then the middle 224 by 224."""
+    from PIL import Image
+
+    size = [256 * side // min(image.size) for side in image.size]
+    left, top = (round((side - 224) / 2) for side in size)
+    resized = image.resize(size, Image.Resampling.BILINEAR)
+    return resized.crop((left, top, left + 224, top + 224))
 
 
 FORMATS: Mapping[str, Format] = {
