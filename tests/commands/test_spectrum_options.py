@@ -13,7 +13,7 @@ import torch
 from condcli.analysis.spectrum import spectrum
 from condcli.capture.eigensolver import eigenvalues_on
 from condcli.cli import run
-from condcli.commands.spectrum import _workers
+from condcli.commands import workers
 from condcli.output.cells import magnitude
 from condcli.statsfile import read, write
 from tests.synthetic import layer, stats
@@ -103,11 +103,12 @@ def test_cuda_finds_the_same_eigenvalues(file: Path, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize(
-    ("device", "threads", "expected"), [("cpu", "1", None), ("cpu", "4", 1), ("cuda", "1", 1)]
+    ("threads", "limited", "expected"), [("1", False, 64), ("4", False, 1), ("1", True, 1)]
 )
-def test_layers_are_solved_side_by_side_where_blas_has_one_thread(
-    device: str, threads: str, expected: int | None, monkeypatch: Any
+def test_layers_are_solved_side_by_side_where_blas_has_one_thread_and_memory_no_limit(
+    threads: str, limited: bool, expected: int, monkeypatch: Any
 ) -> None:
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", threads)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)), raising=False)
-    assert _workers(device) == (expected or 64)
+    monkeypatch.setattr("condcli.commands.is_limited", lambda: limited)
+    assert workers() == expected
