@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from condcli.analysis.compare import compare
     from condcli.analysis.diagnosis import diagnose
     from condcli.analysis.domination import domination
     from condcli.analysis.dynamics import dynamics
@@ -34,6 +35,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CondcliError",
     "ProbeStats",
+    "compare",
     "diagnose",
     "domination",
     "dynamics",
@@ -53,6 +55,7 @@ __all__ = [
 _HOMES = {
     "CondcliError": "condcli.errors",
     "ProbeStats": "condcli.stats",
+    "compare": "condcli.analysis.compare",
     "diagnose": "condcli.analysis.diagnosis",
     "domination": "condcli.analysis.domination",
     "dynamics": "condcli.analysis.dynamics",

@@ -14,6 +14,7 @@ import typer
 from condcli import __version__, machine
 from condcli.commands import (
     arch,
+    compare,
     data,
     diagnose,
     domination,
@@ -37,6 +38,7 @@ app = typer.Typer(
 app.command()(probe.probe)
 app.command(epilog=merge.EXAMPLES)(merge.merge)
 app.command(epilog=diagnose.EXAMPLES)(diagnose.diagnose)
+app.command(epilog=compare.EXAMPLES)(compare.compare)
 app.command(epilog=spectrum.EXAMPLES)(spectrum.spectrum)
 app.command(epilog=domination.EXAMPLES)(domination.domination)
 app.command(epilog=neurons.EXAMPLES)(neurons.neurons)

@@ -9,6 +9,7 @@ from dataclasses import asdict, is_dataclass
 from decimal import ROUND_FLOOR, Context
 from typing import Any
 
+from condcli.analysis.change import Change
 from condcli.analysis.condition import ConditionNumber
 from condcli.analysis.eigenvalues import Rank
 from condcli.output.escaping import escaped
@@ -30,6 +31,8 @@ def text(value: Any, form: str = "") -> str:
         return _condition_text(value)
     if isinstance(value, Rank):
         return f"{value.value}/{value.size}"
+    if isinstance(value, Change):
+        return text(value.ratio)
     if form == "sparkline":
         return sparkline(value)
     if form == "names":
@@ -54,6 +57,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, ConditionNumber):
         infinite = value.value is not None and math.isinf(value.value)
         value = asdict(value) | {"infinite": infinite}
+    if isinstance(value, Change):
+        value = asdict(value) | {"ratio": value.ratio}
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
     if isinstance(value, Mapping):
@@ -69,6 +74,8 @@ def flat(name: str, value: Any) -> dict[str, Any]:
         return {name: value.value, f"{name}_lower_bound": value.lower_bound}
     if isinstance(value, Rank):
         return {name: value.value, f"{name}_ceiling": value.ceiling}
+    if isinstance(value, Change):
+        return {f"{name}_first": value.first, f"{name}_then": value.then, name: value.ratio}
     if isinstance(value, tuple | Mapping):
         return {name: json.dumps(plain(value), allow_nan=False)}
     return {name: escaped(value) if isinstance(value, str) else value}
@@ -80,6 +87,8 @@ def magnitude(value: Any) -> float | None:
         return value.least
     if isinstance(value, Rank):
         return value.value
+    if isinstance(value, Change):
+        return value.ratio
     return float(value) if isinstance(value, int | float) else None
 
 
