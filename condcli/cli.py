@@ -19,6 +19,7 @@ from condcli.commands import (
     diagnose,
     domination,
     dynamics,
+    export,
     inspect,
     merge,
     neurons,
@@ -43,6 +44,7 @@ app.command(epilog=spectrum.EXAMPLES)(spectrum.spectrum)
 app.command(epilog=domination.EXAMPLES)(domination.domination)
 app.command(epilog=neurons.EXAMPLES)(neurons.neurons)
 app.command(epilog=dynamics.EXAMPLES)(dynamics.dynamics)
+app.command(epilog=export.EXAMPLES)(export.export)
 app.command(epilog=inspect.EXAMPLES)(inspect.inspect)
 app.command(epilog=verify.EXAMPLES)(verify.verify)
 app.add_typer(arch.app, name="arch")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Literal
 
-from condcli.analysis.trajectory import Point
+from condcli.analysis.condition import ConditionNumber
+from condcli.analysis.trajectory import LayerPoint, Point
 
 Owner = Literal["network", "layer", "activation"]
 Series = Mapping[str, Sequence[float | None]]  # of each owner's name, a value a step
@@ -75,6 +76,39 @@ def series(points: Sequence[Point], name: str) -> Series:
         each: [metric.read(found[each]) if each in found else None for found in owners]
         for each in names
     }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """One number at one step: a row of the tidy form."""
+
+    step: int
+    owner: Owner
+    name: str  # of the layer or activation, or "network"
+    metric: str
+    value: float | None
+    lower_bound: bool  # of a condition number: all that is known is that it is no less
+
+
+def values(points: Sequence[Point]) -> Iterator[Value]:
+    """All numbers of all steps, by step, then by metric, then in forward order."""
+    for point in points:
+        for metric, kind in METRICS.items():
+            for name, owner in _owners(point, kind.owner).items():
+                yield Value(
+                    step=point.step,
+                    owner=kind.owner,
+                    name=name,
+                    metric=metric,
+                    value=kind.read(owner),
+                    lower_bound=kind.owner == "layer" and is_lower_bound(owner, metric),
+                )
+
+
+def is_lower_bound(layer: LayerPoint, metric: str) -> bool:
+    """Whether a layer's number is a condition number that is known only from below."""
+    number = getattr(layer, metric)
+    return isinstance(number, ConditionNumber) and number.lower_bound is not None
 
 
 def _owners(point: Point, owner: Owner) -> Mapping[str, Any]:

@@ -104,5 +104,7 @@ def _natural(path: Path) -> list[str | int]:
 
 
 def _last_number(path: Path) -> int | None:
+    """None, too, where it is no number of steps: 64 bits must hold it."""
     numbers = _NUMBER.findall(path.stem)
-    return int(numbers[-1]) if numbers else None
+    step = int(numbers[-1]) if numbers else None
+    return step if step is None or step < 2**63 else None

@@ -41,6 +41,12 @@ def test_the_order_counts_where_a_name_has_no_number(tmp_path: Path) -> None:
     ]
 
 
+def test_a_number_too_large_to_count_steps_is_none(tmp_path: Path) -> None:
+    files = written(tmp_path, f"{2**63 - 1}.h5", f"digest{2**63}.h5")
+    assert [step for _, step, _ in found(files)] == [0, 1]
+    assert found(files[:1]) == [(files[0].name, 2**63 - 1, "name")]
+
+
 @pytest.mark.parametrize("steps", [(5, 5), ()])
 def test_two_files_of_one_step_are_refused_by_name(steps: tuple[int, ...], tmp_path: Path) -> None:
     files = written(tmp_path, "a_05.h5", "b_5.h5", steps=steps)
