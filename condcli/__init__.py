@@ -3,8 +3,8 @@
 `load` opens a checkpoint; `probe` measures a network into a `ProbeStats`, `write` and `read` keep
 it in a file, `merge` puts shards together; `spectrum`, `domination` and `neurons` turn it into
 rows, `diagnose` into findings, `trajectory` the files of a run into points, and `dynamics` and
-`turning_points` those into rows. Each is imported when first asked for, so that what reads a file
-does not wait for torch.
+`turning_points` those into rows. `Recorder` writes such files while a network trains. Each is
+imported when first asked for, so that what reads a file does not wait for torch.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from condcli.api import probe
     from condcli.errors import CondcliError
     from condcli.models import load
+    from condcli.recorder import Recorder
     from condcli.stats import ProbeStats
     from condcli.statsfile import read, write
 
@@ -35,6 +36,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CondcliError",
     "ProbeStats",
+    "Recorder",
     "compare",
     "diagnose",
     "domination",
@@ -55,6 +57,7 @@ __all__ = [
 _HOMES = {
     "CondcliError": "condcli.errors",
     "ProbeStats": "condcli.stats",
+    "Recorder": "condcli.recorder",
     "compare": "condcli.analysis.compare",
     "diagnose": "condcli.analysis.diagnosis",
     "domination": "condcli.analysis.domination",

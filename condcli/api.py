@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from condcli.inputs import (
     subject_of,
     task,
 )
+from condcli.provenance import provenance_of
 from condcli.resume import fingerprint, require_same_data, saved_batch_size, savers
 from condcli.stats import ProbeStats, Provenance
 
@@ -284,45 +284,26 @@ def _provenance(
     batch_size: int,
     command: str,
 ) -> Provenance:
-    import torch
-
-    import condcli
-
-    totals, is_shard = measurement.totals, options.shard != WHOLE
-    globs = [*options.layers, *(f"not {glob}" for glob in options.exclude)]
-    return Provenance(
+    is_shard = options.shard != WHOLE
+    return provenance_of(
+        measurement.totals,
+        options,
         ignore_label=ignore_label,
-        per_example=options.per_example,
-        selected=", ".join(globs) or None,
-        condcli_version=condcli.__version__,
-        torch_version=torch.__version__,
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         model_source=subject.source,
         model_sha256=subject.sha256(),
         arch=subject.arch,
         parameters=sum(parameter.numel() for parameter in subject.module.parameters()),
         data_source=f"{probe_set.source} {probe_set.split}".strip(),
-        data_sha256=totals.data_sha256(),
         normalize=probe_set.normalize,
-        examples=totals.examples,
-        loss_terms=totals.terms,
-        loss=totals.mean_loss(),
         loss_name=loss_name,
-        accuracy=totals.accuracy(),
-        chance=totals.chance(),
-        fisher="empirical",
-        pass_seconds=totals.seconds,
         peak_memory_bytes=measurement.peak_memory_bytes,
         batch_size=batch_size,
         step=subject.checkpoint.step if subject.checkpoint else None,
         command=command,
-        conv=options.conv,
         norm=options.norm,
         autocast=options.autocast,
-        dtype=str(options.dtype).removeprefix("torch."),
-        device=str(options.device),
         seed=options.seed,
         shard=str(options.shard) if is_shard else "",
         whole_examples=probe_set.examples if is_shard else None,
-        label_counts=totals.label_counts() if is_shard else None,
+        label_counts=measurement.totals.label_counts() if is_shard else None,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -15,7 +15,7 @@ from condcli.errors import InputError, UnsafeError, UsageError
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
     from condcli.capture.losses import Loss
     from condcli.data import ProbeSet
@@ -43,7 +43,7 @@ def subject_of(model: nn.Module | Model | str | Path) -> Subject:
 
     if isinstance(model, nn.Module):
         model = getattr(model, "_orig_mod", model)  # compiled: the network itself is what runs
-        return Subject(model, type(model).__name__, "memory", lambda: _digest(model))
+        return Subject(model, type(model).__name__, "memory", lambda: digest_of(model.state_dict()))
     from condcli.models import load
 
     loaded = load(model) if isinstance(model, str | Path) else model
@@ -74,12 +74,12 @@ def naming_file(subject: Subject) -> Iterator[None]:
         raise InputError(f"{subject.source}: {error.message}", error.remedy) from error
 
 
-def _digest(model: nn.Module) -> str:
-    """sha256 over the names and bytes of the state, in order."""
+def digest_of(state: Mapping[str, Tensor]) -> str:
+    """sha256 over the names and bytes of a network's state, in order."""
     from condcli.capture.totals import tensor_bytes
 
     digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
+    for name, tensor in state.items():
         digest.update(name.encode())
         digest.update(tensor_bytes(tensor))
     return digest.hexdigest()

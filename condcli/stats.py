@@ -150,6 +150,7 @@ class Provenance:
     label_counts: tuple[int, ...] | None = None  # of a shard with classes: labels of each
     ignore_label: int | None = None  # the label of targets that have none
     per_example: str | None = None  # auto, all or none
+    dropout: bool | None = None  # of a training's own passes: whether some was active
     selected: str | None = None  # the globs of --layers and --exclude, where there are some
 
 

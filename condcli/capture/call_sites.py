@@ -31,6 +31,14 @@ class CallSites:
         """The innermost module that runs."""
         return self._running[-1] if self._running else self._model
 
+    def is_running(self, module: nn.Module) -> bool:
+        """Whether the call was made within this module."""
+        return module in self._running
+
+    def is_inside(self) -> bool:
+        """Whether the call was made within any module of the network."""
+        return any(id(module) in self._paths for module in self._running)
+
     @property
     def path(self) -> str:
         """Its path."""

@@ -130,7 +130,7 @@ def _empty_layer(
     use = Use(numbering.block(told.block), told.outputs, told.transposed)
     weight = use.weight(use.block.parameter)
     call = Call(told.kind, weight[:0], weight, weight[:0] if told.bias else None, told.map)
-    return LayerCapture(
+    layer = LayerCapture(
         name,
         use,
         call,
@@ -139,6 +139,8 @@ def _empty_layer(
         options=capture.options,
         example_first=True,  # what else is known of it, the others tell
     )
+    layer.held = capture.held.get(id(use.block.parameter))
+    return layer
 
 
 def _add_up(own: Sums, told: Sequence[SumsOutline], device: torch.device, ranks: Ranks) -> None:
@@ -154,7 +156,7 @@ def _add_up(own: Sums, told: Sequence[SumsOutline], device: torch.device, ranks:
 
 def _add_up_weight_grads(layers: Iterable[LayerCapture], ranks: Ranks) -> None:
     """Each parameter once, in float64; layers can share one."""
-    parameters = {id(layer.use.block.parameter): layer.use.block.parameter for layer in layers}
+    parameters = {id(layer.parameter): layer.parameter for layer in layers}
     for parameter in parameters.values():
         grad = parameter.grad
         if grad is None:

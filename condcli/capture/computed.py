@@ -7,7 +7,7 @@ and batches: to the layer, that leaf is what a parameter is to other layers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -38,6 +38,7 @@ class ComputedWeights:
         self._paths: dict[int, str] = {id(module): path for path, module in self._modules.items()}
         self._blocks: dict[Making, list[Block]] = {}
         self._live: dict[int, tuple[Tensor, list[Block]]] = {}  # those of the pass that runs
+        self.of_sum: Callable[[Tensor], Tensor] = lambda grad: grad  # to that of the summed loss
         self._spread: dict[int, Tensor] = {}  # how far a weight's values differ between calls
 
     def restart(self) -> None:
@@ -116,7 +117,7 @@ class ComputedWeights:
         self._note_spread(leaf, tensor.detach())
         self._live[id(tensor)] = (tensor, blocks)
         if tensor.requires_grad:
-            tensor.register_hook(lambda grad: _accumulate(leaf, grad))
+            tensor.register_hook(lambda grad: _accumulate(leaf, self.of_sum(grad)))
         return blocks
 
     def _note_spread(self, leaf: Tensor, values: Tensor) -> None:

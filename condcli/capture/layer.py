@@ -51,6 +51,7 @@ class LayerCapture:
         self.passes = 0
         self.faults: Faults = {}  # what is not finite, where that is allowed
         self.pieces: set[Piece] = set(use.block.pieces)  # of parameters: what it stands for
+        self.held: Tensor | None = None  # a copy of its parameter, where training goes on
         self._options = options
         self._calls_before = 0
         self._example_gradients = ExampleGradients(options.per_example)
@@ -61,6 +62,11 @@ class LayerCapture:
     def stake(self) -> tuple[Block, set[Piece]]:
         """The layer's weight, and all that it stands for."""
         return self.use.block, self.pieces
+
+    @property
+    def parameter(self) -> Tensor:
+        """The values of its weight, and the gradient: the network's own, or a copy of them."""
+        return self.use.block.parameter if self.held is None else self.held
 
     def see_input(self, call: Call, real: Tensor | None) -> None:
         """Take in the input of one call, of whose rows those not ``real`` do not count."""
@@ -96,11 +102,11 @@ class LayerCapture:
 
     def weight_is_finite(self) -> bool:
         """Whether the weight holds no NaN or infinity."""
-        return bool(self.use.block.parameter.isfinite().all())
+        return bool(self.parameter.isfinite().all())
 
     def weight_grad_is_finite(self) -> bool:
         """Whether ∂L/∂W holds no NaN or infinity."""
-        grad = self.use.block.parameter.grad
+        grad = self.parameter.grad
         # A sum is quicker, but may leave the range that the numbers are in.
         return grad is None or bool(grad.sum().isfinite()) or bool(grad.isfinite().all())
 
@@ -141,7 +147,7 @@ class LayerCapture:
         ``parameters`` are the numbers that the layer stands for; ``other_use`` names a function
         or another layer that used the weight, too; ``mergeable`` ones have what merging needs.
         """
-        parameter = self.use.block.parameter
+        parameter = self.parameter
         grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         weight = self.use.weight(parameter.detach()).cpu().double()
         weight_grad = self.use.weight(grad).cpu().double() / terms

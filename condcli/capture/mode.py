@@ -24,7 +24,7 @@ from condcli.capture.call_sites import CallSites
 from condcli.capture.computed import ComputedWeights
 from condcli.capture.convolution import Convolution
 from condcli.capture.embedding_bag import embedding_bag
-from condcli.capture.layer import LayerCapture
+from condcli.capture.layer import LOW_PRECISION, LayerCapture
 from condcli.capture.linear_maps import LINEAR_MAPS, PRODUCTS, Call, Lookup, without_own_padding
 from condcli.capture.options import Options
 from condcli.capture.origins import Origins, tensors_in
@@ -66,6 +66,7 @@ class Capture(TorchFunctionMode):
         self._latest_time_first = False  # whether the layer that ran last is one
         self._origins = Origins(self.weights.parameters)
         self._padding: Padding | None = None
+        self.held: dict[int, Tensor] = {}  # copies of parameters by their ids, with gradients
 
     @contextmanager
     def forward_pass(
@@ -194,22 +195,26 @@ class Capture(TorchFunctionMode):
         name = self.sites.layer(key, own, kind)
         for part in self._parts(block):
             self.users.setdefault(part.key, {})[name] = None
-        if why := self._left_out(name):
+        if why := self._left_out(name, block, call, out):
             _, pieces, _ = self.left_out.setdefault(name, (block, set(block.pieces), why))
             pieces |= self._bias_pieces(call.bias, use)
         else:
             self._see_use(name, call, use, out)
 
-    def _left_out(self, name: str) -> str:
+    def _left_out(self, name: str, block: Block, call: Call, out: Tensor) -> str:
         """Why a layer is not measured; empty when it is."""
         if not self.options.wants(name):
             return "left out by --layers or --exclude"
-        if name in self._shared:
+        if self._is_shared(name, call, out):
             return (
                 "its input is the same for all examples of a batch, so that no example's own "
                 "gradient reaches it"
             )
         return ""
+
+    def _is_shared(self, name: str, call: Call, out: Tensor) -> bool:
+        """Whether a layer has the same rows whatever the examples."""
+        return name in self._shared
 
     def same_for_all(self, call: Call, out: Tensor) -> bool:
         """Whether the input was made without data, and the output has no axis for the examples."""
@@ -225,10 +230,10 @@ class Capture(TorchFunctionMode):
                 order=len(self.layers),
                 place=self.place,
                 options=self.options,
-                example_first=name in self._trusted,
+                example_first=self._is_example_first(name, call),
             )
-        if out.dtype == torch.bfloat16 and call.x.is_floating_point():
-            call = replace(call, x=call.x.bfloat16())  # as autocast rounds what it is given
+        if out.dtype in LOW_PRECISION and call.x.is_floating_point():
+            call = replace(call, x=call.x.to(out.dtype))  # as autocast rounds what it is given
         layer, examples, shape = self.layers[name], self.examples, out.shape
         layer.pieces |= self._bias_pieces(call.bias, use)
         real = self._real_rows(name, call, out)
@@ -239,10 +244,19 @@ class Capture(TorchFunctionMode):
             # view is lost with it (pytorch#181832); its base keeps both.
             target = out._base if out._is_view() and out._base is not None else out
             target.register_hook(
-                lambda grad: layer.see_grad(
-                    call, grad.reshape(shape)[..., use.outputs], real, examples
+                lambda grad: self._see_grad(
+                    layer, call, grad.reshape(shape)[..., use.outputs], real, examples
                 )
             )
+
+    def _see_grad(
+        self, layer: LayerCapture, call: Call, grad: Tensor, real: Tensor | None, examples: int
+    ) -> None:
+        layer.see_grad(call, grad, real, examples)
+
+    def _is_example_first(self, name: str, call: Call) -> bool:
+        """Whether the first axis of a layer's input is the examples'."""
+        return name in self._trusted
 
     def _parts(self, block: Block) -> Iterator[Block]:
         """The block, and those of the parameters that it is computed from."""
@@ -254,7 +268,8 @@ class Capture(TorchFunctionMode):
     def _real_rows(self, name: str, call: Call, out: Tensor) -> Tensor | None:
         """Which of a call's rows count; None: all of them."""
         self._latest_time_first = name in self._time_first
-        real = self._real_tokens(out, call.map.unit_axis, example_first=name in self._trusted)
+        first = self._is_example_first(name, call)
+        real = self._real_tokens(out, call.map.unit_axis, example_first=first)
         if isinstance(call.map, Convolution) and out.shape[2:] != call.x.shape[2:]:
             return None  # strided: its rows are not the tokens
         if isinstance(call.map, Lookup) and call.map.ignored >= 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 from torch import nn
@@ -17,12 +17,16 @@ from condcli.stats import DID_NOT_RUN, LayerStats, SkippedParameter
 
 
 def finished(
-    capture: Capture, *, examples: int, terms: int
+    capture: Capture,
+    *,
+    examples: int,
+    terms: int,
+    give_back: Callable[[], None] = give_back_freed,
 ) -> tuple[dict[str, LayerStats], dict[str, SkippedParameter]]:
     """The complete layers, and what was skipped; each number of the model's is in one of them.
 
-    Raises InputError naming the layer where a number that is not finite came up first, unless
-    such are allowed.
+    ``give_back`` is called after each, whose memory is free then. Raises InputError naming the
+    layer where a number that is not finite came up first, unless such are allowed.
     """
     missing = {
         name: why for name, layer in capture.layers.items() if (why := _missing(capture, layer))
@@ -41,7 +45,7 @@ def finished(
             mergeable=capture.options.shard != WHOLE,
         )
         del layer
-        give_back_freed()
+        give_back()
     reasons = {name: why for name, (*_, why) in capture.left_out.items()} | missing
     return layers, _skipped(capture, account, reasons)
 

@@ -32,9 +32,11 @@ class Totals:
 
     def see_data(self, x: Tensors, y: Tensors, place: int) -> None:
         """Take in one batch as the data set gave it; its first example has this place there."""
-        examples = examples_in(y)
+        self.see_tensors([*leaves(x), *leaves(y)], place, examples_in(y))
+
+    def see_tensors(self, tensors: Sequence[Tensor], place: int, examples: int) -> None:
+        """Take in the tensors of one batch, inputs first; its first example has this place."""
         self.examples += examples
-        tensors = [*leaves(x), *leaves(y)]
         self._tensors = self._tensors or len(tensors)
         if len(tensors) != self._tensors:
             raise InputError(

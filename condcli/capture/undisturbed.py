@@ -45,7 +45,7 @@ def undisturbed(
         stack.enter_context(torch.enable_grad())
         stack.enter_context(torch.autocast(device.type, enabled=False))
         stack.enter_context(random_state_kept(options.seed, device))
-        stack.enter_context(_product_precision(options.autocast))
+        stack.enter_context(product_precision(options.autocast))
         stack.enter_context(_training_flags(model, options.norm))
         stack.enter_context(_no_parameter_hooks(model))
         stack.enter_context(_parameters(model, dtype, device, channels_last=channels_last))
@@ -69,7 +69,7 @@ def random_state_kept(seed: int, device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def _product_precision(autocast: str) -> Iterator[None]:
+def product_precision(autocast: str) -> Iterator[None]:
     """float32 means float32: TF32 keeps ten bits, which κ would show.
 
     Under autocast all rows have eight bits: products in TF32 are then exact, and quick.

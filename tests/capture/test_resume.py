@@ -155,7 +155,7 @@ def test_no_attribute_of_a_capture_is_forgotten() -> None:
     assert set(vars(found)) == {*CARRIED, *TOLD, *OF_A_PASS, *OF_THE_NETWORK}
     assert set(vars(found.computed)) == {
         *("_blocks", "_spread"),  # carried
-        *("_live", "_weights", "_modules", "_paths"),  # of a pass, of the network
+        *("_live", "_weights", "_modules", "_paths", "of_sum"),  # of a pass, of the network
     }
     assert set(vars(found.sites)) == {
         "layers",  # carried

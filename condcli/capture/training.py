@@ -1,0 +1,340 @@
+"""Capture of a training's own forward and backward passes.
+
+Nothing runs in place of what the training calls, and nothing runs twice: functions are seen after
+they have run, gradients by hooks that return nothing. δ and ∂L/∂W are brought to the summed loss as
+they come (`seen_loss`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from math import inf, isfinite
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from condcli.capture.layer import LOW_PRECISION, LayerCapture
+from condcli.capture.linear_maps import Call, Lookup
+from condcli.capture.losses import Evaluation
+from condcli.capture.mode import Capture
+from condcli.capture.options import Options
+from condcli.capture.origins import tensors_in
+from condcli.capture.padding import Padding, real_tokens
+from condcli.capture.seen_loss import Scale, SeenLoss, in_backward, scale, see, told
+from condcli.capture.totals import Totals
+from condcli.capture.undisturbed import product_precision
+from condcli.capture.weights import Block, Use
+from condcli.errors import InputError, UsageError
+
+FROZEN = "frozen: its weight takes no gradient in training"
+SCALED_BY_FREQUENCY = "embedding(scale_grad_by_freq=True)"
+DROPOUTS = ("dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout")
+TELL_LOSS = "say what the mean loss is, before the backward pass: step.loss(loss, terms=N)"
+
+
+class TrainingCapture(Capture):
+    """Statistics of the batches of one training step.
+
+    What goes wrong in here never reaches the training: it is kept in ``trouble``.
+    """
+
+    def __init__(self, model: nn.Module, options: Options) -> None:
+        super().__init__(model, options)
+        self.totals = Totals()
+        self.trouble: Exception | None = None
+        self.loss_name = ""
+        self.loss_scale = 0.0  # the gradient with respect to the mean loss, at the most
+        self.largest_batch = 0
+        self.dropout = False  # whether some was active
+        self.precision = "none"  # a lower one that a layer ran in
+        self.data: list[tuple[list[Tensor], int, int]] = []  # tensors, number, N of each batch
+        self._gradients: dict[int, Tensor] = {}  # of the summed loss, by parameters' ids
+        self._scale: Scale | None = None  # of the batch that runs
+        self._told = False  # whether the user has said what the loss is
+        self._over = False  # nothing is seen any more
+        self._inputs: list[Tensor] = []  # of the batch that runs
+        self._targets: list[Tensor] = []
+        self._versions: list[int] = []  # of the weights, as its backward pass began
+        self.computed.of_sum = self._of_sum
+
+    @contextmanager
+    def training_batch(self, examples: int | None, *, place: int) -> Iterator[None]:
+        """Capture one forward and one backward pass of the training, both within.
+
+        ``examples`` are by default those of the first tensor that the network is given.
+        """
+        self._scale, self._told, self._inputs, self._targets = None, False, [], []
+        self._over = self.trouble is not None
+        with ExitStack() as stack:
+            stack.callback(setattr, self, "_over", True)  # a graph may live on, with our hooks
+            hook = self._model.register_forward_pre_hook(
+                lambda _, args, kwargs: self._guarded(self._see_inputs, args, kwargs),
+                with_kwargs=True,
+            )
+            stack.callback(hook.remove)
+            stack.enter_context(self._weight_grads_seen())
+            stack.enter_context(self.forward_pass(examples or 0, place=place))
+            yield
+        if self.trouble is None:
+            self._guarded(self._end, place)
+
+    @property
+    def norm(self) -> str:
+        """Whose statistics batch normalisation uses, as the network is set."""
+        flags = [m.training for m in self._model.modules() if isinstance(m, _BatchNorm)]
+        return "batch" if any(flags) or not flags else "running"
+
+    def tell(self, loss: Tensor, terms: int, name: str) -> None:
+        """The training's loss, a mean over so many terms; its backward pass is yet to come."""
+        if not loss.requires_grad or loss.dim():
+            raise UsageError(
+                "the loss that step.loss was given is no single number with a gradient",
+                "give the mean loss itself, not its .item() nor the loss of each example",
+            )
+        self._told = True
+        self._hook_loss(told(terms, name), loss, own=True)
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Run the call; take what it tells."""
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
+        name = getattr(func, "__name__", "").partition(".")[0]
+        if (
+            not self._over
+            and (isinstance(out, Tensor | tuple | list) or name == "__setitem__")
+            and not in_backward()
+        ):
+            self._guarded(self._see, name, args, kwargs, out)
+        return out
+
+    def _see(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+        if _drops(name, args, kwargs):
+            self.dropout = True
+        if isinstance(out, Tensor) and out.requires_grad and not self._told:
+            seen = see(name, args, kwargs)
+            if seen is not None:
+                self._hook_loss(seen, out)
+        if name == "embedding" and _scales_by_frequency(args, kwargs):
+            self._note_users(SCALED_BY_FREQUENCY, args)
+            return
+        self._see_call(name, args, kwargs, out)
+
+    def _see_use(self, name: str, call: Call, use: Use, out: Tensor) -> None:
+        if out.dtype in LOW_PRECISION:
+            self.precision = str(out.dtype).removeprefix("torch.")
+        super()._see_use(name, call, use, out)
+
+    def _count(self, name: str, function: str, out: Tensor, axis: int) -> None:
+        if self.sites.is_inside():  # a loss has activations of its own
+            super()._count(name, function, out, axis)
+
+    def _see_made(self, module: nn.Module, out: Any) -> None:
+        if not self._over and not in_backward():
+            self._guarded(super()._see_made, module, out)
+
+    def _left_out(self, name: str, block: Block, call: Call, out: Tensor) -> str:
+        sources = [self.weights.parameters[piece.parameter] for piece in block.pieces]
+        if not any(parameter.requires_grad for parameter in sources):
+            return FROZEN
+        return super()._left_out(name, block, call, out)
+
+    def _is_shared(self, name: str, call: Call, out: Tensor) -> bool:
+        """As ``same_for_all``; an axis that only happens to be as long as the batch is none."""
+        if self._origins.of(call.x) is None or self.dropout:
+            return self.same_for_all(call, out)
+        places = [axis for axis, size in enumerate(call.x.shape) if size == self.examples]
+        return not any(_repeats(call.x.detach(), axis) for axis in places)
+
+    def _is_example_first(self, name: str, call: Call) -> bool:
+        """By the sizes, where only one axis is as long as the batch."""
+        alike = call.x.shape[: None if isinstance(call.map, Lookup) else call.map.unit_axis]
+        if call.map.kernel:
+            alike = call.x.shape[:1]
+        return call.map.is_batch_of(call.x, self.examples) and alike.count(self.examples) == 1
+
+    def _real_tokens(self, out: Tensor, unit_axis: int, *, example_first: bool) -> Tensor | None:
+        return super()._real_tokens(out, unit_axis, example_first=True)
+
+    def _see_grad(
+        self, layer: LayerCapture, call: Call, grad: Tensor, real: Tensor | None, examples: int
+    ) -> None:
+        if not self._over:
+            see_grad = super()._see_grad
+            self._guarded(
+                lambda: see_grad(layer, call, self._of_sum(grad), real, examples),
+                own_precision=True,
+            )
+
+    def _see_inputs(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """The network is called: by its first tensor the examples are known."""
+        inputs = [tensor for tensor in tensors_in([args, dict(kwargs)]) if tensor.dim()]
+        if self._over or self._inputs or not inputs:
+            return
+        self.examples = self.examples or len(inputs[0])
+        if kwargs:
+            real = real_tokens(dict(kwargs))
+            self._padding = None if real is None else Padding(real)
+        self._inputs = [tensor.detach().clone() for tensor in inputs]
+
+    def _hook_loss(self, seen: SeenLoss, loss: Tensor, *, own: bool = False) -> None:
+        value = loss.detach()
+        if seen.target is not None and not self.sites.is_running(self._model):
+            target = seen.target.detach().clone()  # else it was among the network's own inputs
+            self._targets.append(target)
+
+        def took(grad: Tensor) -> None:
+            if not self._over and own is self._told:
+                self._guarded(self._see_scale, seen, value, grad, own_precision=True)
+
+        loss.register_hook(took)
+
+    def _see_scale(self, seen: SeenLoss, value: Tensor, grad: Tensor) -> None:
+        if self._scale is not None:
+            raise InputError("the loss is made of several losses", TELL_LOSS)
+        self._versions = self._now()
+        found = self._scale = scale(seen, value, grad.detach())
+        self.loss_name = seen.name
+        factor = abs(float(found.to_sum))
+        self.loss_scale = max(self.loss_scale, found.terms / factor if factor else inf)
+        self.totals.see_result(
+            Evaluation(
+                loss=found.total,
+                terms=found.terms,
+                scores=seen.scores,
+                labels=seen.labels if found.labels is None else found.labels,
+            )
+        )
+
+    def _of_sum(self, grad: Tensor) -> Tensor:
+        """A gradient of what the training goes backward from, as that of the summed loss."""
+        if self._scale is None:
+            raise InputError("the loss is none that torch.nn.functional computes", TELL_LOSS)
+        wide = grad.float() if grad.dtype in LOW_PRECISION else grad
+        return wide * self._scale.to_sum.to(wide.device)
+
+    @contextmanager
+    def _weight_grads_seen(self) -> Iterator[None]:
+        """Gradients of weights as they arrive: not yet added up, reduced, unscaled or clipped."""
+        hooks = {
+            key: parameter.register_hook(partial(self._see_weight_grad, key))
+            for key, parameter in self.weights.parameters.items()
+            if parameter.dim() > 1 and parameter.requires_grad
+        }
+        try:
+            yield
+        finally:
+            for key, hook in hooks.items():
+                hook.remove()
+                parameter = self.weights.parameters[key]
+                if not parameter._backward_hooks:
+                    parameter._backward_hooks = None  # an empty dict would cost every later step
+
+    def _see_weight_grad(self, key: int, grad: Tensor) -> None:
+        if not self._over:
+            self._guarded(self._add_weight_grad, key, grad, own_precision=True)
+
+    def _add_weight_grad(self, key: int, grad: Tensor) -> None:
+        of_sum = self._of_sum(grad.detach().to_dense())
+        before = self._gradients.get(key)
+        self._gradients[key] = of_sum if before is None else before.add_(of_sum)
+
+    def _end(self, place: int) -> None:
+        """The batch went forward and backward."""
+        if self._scale is None:
+            raise InputError(
+                "no loss went backward within the step",
+                f"call loss.backward() inside `with recorder.step() as step:`, and {TELL_LOSS}",
+            )
+        if not self.examples:
+            raise InputError(
+                "the network was not called with a tensor within the step",
+                "call it there, or give the number of examples: recorder.step(examples=N)",
+            )
+        if self._now() != self._versions:
+            raise UsageError(
+                "the weights changed within the step, after its backward pass began",
+                "end the block before optimizer.step(); an optimizer that steps within the "
+                "backward pass cannot be recorded",
+            )
+        self.largest_batch = max(self.largest_batch, self.examples)
+        self.data.append(([*self._inputs, *self._targets], place, self.examples))
+        self.end_pass()
+
+    def _now(self) -> list[int]:
+        return [parameter._version for parameter in self.weights.parameters.values()]
+
+    def hold(self, *, copies: bool) -> None:
+        """Give the layers the gradients that came, beside the weights or ``copies`` of them."""
+        for key, parameter in self.weights.parameters.items():
+            if parameter.dim() > 1:
+                values = parameter.detach()
+                values = values.float() if values.dtype in LOW_PRECISION else values
+                same = values.data_ptr() == parameter.data_ptr()
+                self.held[key] = values.clone() if copies and same else values
+                self.held[key].grad = self._gradients.get(key)
+        for layer in self.layers.values():
+            layer.held = self.held.get(id(layer.use.block.parameter))
+
+    def overflowed(self) -> bool:
+        """Whether gradients left their range under a loss scale that multiplied them."""
+        if self.loss_scale <= 1 or not isfinite(self.totals.mean_loss()):
+            return False
+        return not all(bool(grad.isfinite().all()) for grad in self._gradients.values())
+
+    def see_data(self) -> None:
+        """Take the batches' data into the totals, once."""
+        for tensors, place, examples in self.data:
+            self.totals.see_tensors(tensors, place * examples, examples)
+        self.data = []
+
+    @contextmanager
+    def _own_precision(self) -> Iterator[None]:
+        device = self.options.device.type
+        with torch.no_grad(), torch.autocast(device, enabled=False), product_precision("none"):
+            yield
+
+    def _guarded(
+        self, see: Callable[..., None], *args: Any, own_precision: bool = False, **kwargs: Any
+    ) -> None:
+        """See it; whatever that raises ends this record, and not the training."""
+        try:
+            if own_precision:
+                with self._own_precision():
+                    see(*args, **kwargs)
+            else:
+                see(*args, **kwargs)
+        except Exception as error:
+            self.trouble = self.trouble or error
+            self._over = True
+
+
+def _repeats(tensor: Tensor, axis: int) -> bool:
+    """Whether all slices along the axis are the same."""
+    return bool((tensor == tensor.narrow(axis, 0, 1)).all())
+
+
+def _drops(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether the call is a dropout that is active."""
+    if name.rstrip("_") in DROPOUTS:
+        return bool(_argument(1, "p", args, kwargs) and _argument(2, "training", args, kwargs))
+    if name == "scaled_dot_product_attention":
+        return bool(_argument(4, "dropout_p", args, kwargs))
+    return False
+
+
+def _scales_by_frequency(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    return bool(_argument(3, "scale_grad_by_freq", args, kwargs))
+
+
+def _argument(place: int, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    return args[place] if len(args) > place else kwargs.get(name)
