@@ -15,8 +15,8 @@ from condcli.errors import UsageError
 Curve = tuple[float | None, ...]  # a value a step
 
 
-def _curve(title: str, drop: int, width: int = 8) -> dict[str, Any]:
-    return {"title": title, "format": f"curve {width}", "drop": drop, "shown_in": ("table",)}
+def _curve(title: str, drop: int, form: str = "curve") -> dict[str, Any]:
+    return {"title": title, "format": form, "drop": drop, "shown_in": ("table",)}
 
 
 def _end(title: str, drop: int) -> dict[str, Any]:
@@ -52,7 +52,7 @@ class MetricRow:
 
     name: str = field(metadata={"title": "name"})
     metric: str = field(metadata={"title": "metric", "shown_in": ("machine",)})
-    curve: Curve = field(metadata=_curve("over the steps", 0, 24))
+    curve: Curve = field(metadata=_curve("over the steps", 0, "wide curve"))
     first: float | None = field(metadata={"title": "first"})
     last: float | None = field(metadata={"title": "last"})
     # last over first; None unless both are above zero

@@ -111,7 +111,8 @@ def dynamics(
         _watch(files, view, form, shown, options)
         return
     points = trajectory(files, **options)
-    notice(note_on(points[0].step_from))
+    if len(points) > 1:
+        notice(note_on(points[0].step_from))
     shown(view.report(points), form)
 
 

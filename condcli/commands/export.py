@@ -70,7 +70,8 @@ def export(
     if form not in FOLDERS:
         statsfile.check_output(output, force=force, inputs=inputs)
     points = trajectory(inputs, percent=percent, workers=workers(), cache=cache)
-    notice(note_on(points[0].step_from))
+    if len(points) > 1:
+        notice(note_on(points[0].step_from))
     written = export(points, form, output, force=force)
     if not is_quiet():
         emit(f"{written}: {len(points)} steps of {len(points[0].layers)} linear maps\n")

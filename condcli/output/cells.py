@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from decimal import ROUND_FLOOR, Context
+from functools import partial
 from typing import Any
 
 from condcli.analysis.change import Change
@@ -33,14 +34,8 @@ def text(value: Any, form: str = "") -> str:
         return f"{value.value}/{value.size}"
     if isinstance(value, Change):
         return text(value.ratio)
-    if form == "sparkline":
-        return sparkline(value)
-    if form == "names":
-        return _listed(value)
-    if form.startswith("curve "):  # and how wide
-        return curve(value, int(form.split()[1]))
-    if form == "percent":
-        return f"{100 * value:.1f} %"
+    if form in _FORMS:
+        return _FORMS[form](value)
     return str(value) if isinstance(value, int) else number(value)
 
 
@@ -105,3 +100,13 @@ def _condition_text(kappa: ConditionNumber) -> str:
         bound = Context(prec=2, rounding=ROUND_FLOOR).create_decimal(kappa.lower_bound)
         return f"> {number(float(bound))}"
     return NOTHING if kappa.value is None else number(kappa.value)
+
+
+# What a column's format may ask for, of values that have no form of their own.
+_FORMS: Mapping[str, Callable[[Any], str]] = {
+    "curve": partial(curve, width=8),
+    "names": _listed,
+    "percent": lambda share: f"{100 * share:.1f} %",
+    "sparkline": sparkline,
+    "wide curve": partial(curve, width=24),
+}

@@ -77,14 +77,14 @@ def test_wrong_usage_exits_2(
 
 
 @pytest.mark.parametrize(
-    "command", ["diagnose", "spectrum", "domination", "neurons", "inspect", "verify"]
+    "command", ["diagnose", "spectrum", "domination", "neurons", "dynamics", "inspect", "verify"]
 )
 def test_a_missing_file_exits_3(command: str, file: Path, capsys: Any) -> None:
     line = fails(capsys, [command, "nowhere.h5"], 3)
     assert line == "nowhere.h5: cannot be opened (No such file or directory); check the path"
 
 
-@pytest.mark.parametrize("command", ["spectrum", "domination", "neurons"])
+@pytest.mark.parametrize("command", ["spectrum", "domination", "neurons", "dynamics"])
 def test_a_checkpoint_in_place_of_statistics_exits_3(command: str, file: Path, capsys: Any) -> None:
     Path("model.pt").write_bytes(b"PK\x03\x04")
     line = fails(capsys, [command, "model.pt"], 3)
@@ -92,7 +92,7 @@ def test_a_checkpoint_in_place_of_statistics_exits_3(command: str, file: Path, c
 
 
 @pytest.mark.parametrize(
-    "command", ["diagnose", "spectrum", "domination", "neurons", "inspect", "verify"]
+    "command", ["diagnose", "spectrum", "domination", "neurons", "dynamics", "inspect", "verify"]
 )
 def test_a_truncated_file_exits_3(command: str, file: Path, capsys: Any) -> None:
     os.truncate(file, file.stat().st_size // 2)
@@ -265,7 +265,7 @@ def test_without_a_command_the_help_is_shown_and_usage_is_wrong(
 
 
 @pytest.mark.parametrize(
-    "command", ["diagnose", "spectrum", "domination", "neurons", "inspect", "verify"]
+    "command", ["diagnose", "spectrum", "domination", "neurons", "dynamics", "inspect", "verify"]
 )
 def test_every_command_shows_help_with_examples(
     command: str, capsys: pytest.CaptureFixture[str]

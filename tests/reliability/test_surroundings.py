@@ -22,7 +22,7 @@ from condcli.statsfile import read, write
 from tests.synthetic import activation, layer, stats
 
 ROOT = Path(__file__).parents[2]
-READING = ("diagnose", "spectrum", "domination", "neurons", "inspect", "verify")
+READING = ("diagnose", "spectrum", "domination", "neurons", "dynamics", "inspect", "verify")
 FORMATS = ("table", "json", "csv", "markdown")
 NAMES = (
     "[/bold][red]x",
