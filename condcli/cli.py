@@ -24,6 +24,7 @@ from condcli.commands import (
     merge,
     neurons,
     probe,
+    report,
     spectrum,
     verify,
 )
@@ -46,6 +47,7 @@ app.command(epilog=neurons.EXAMPLES)(neurons.neurons)
 app.command(epilog=dynamics.EXAMPLES)(dynamics.dynamics)
 app.command(epilog=export.EXAMPLES)(export.export)
 app.command(epilog=inspect.EXAMPLES)(inspect.inspect)
+app.command(epilog=report.EXAMPLES)(report.report)
 app.command(epilog=verify.EXAMPLES)(verify.verify)
 app.add_typer(arch.app, name="arch")
 app.add_typer(data.app, name="data")

@@ -86,15 +86,28 @@ def point_of(item: Numbered, *, percent: float, workers: int = 1, cache: bool = 
         if error.message.startswith(f"{item.path}:"):
             raise
         raise InputError(f"{item.path}: {error.message}", error.remedy) from error
+    return point_from(item, stats.provenance, rows, weights, neurons(stats), percent=percent)
+
+
+def point_from(
+    item: Numbered,
+    provenance: Provenance,
+    rows: Sequence[SpectrumRow],
+    weights: Sequence[DominationRow],
+    activations: Sequence[NeuronRow],
+    *,
+    percent: float,
+) -> Point:
+    """One file of a run, of which the analyses are there already."""
     return Point(
         path=item.path,
         step=item.step,
         step_from=item.step_from,
-        provenance=stats.provenance,
-        loss=known(stats.provenance.loss),
-        accuracy=stats.provenance.accuracy,
+        provenance=provenance,
+        loss=known(provenance.loss),
+        accuracy=provenance.accuracy,
         layers=_layers(rows, weights, percent_key(percent)),
-        activations={row.activation: row for row in neurons(stats)},
+        activations={row.activation: row for row in activations},
     )
 
 

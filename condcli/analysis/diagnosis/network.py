@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from condcli.analysis.decomposition import layer_spectra
 from condcli.analysis.diagnosis.features import Features, features_of
 from condcli.analysis.eigenvalues import Spectrum
 from condcli.analysis.scaling import known, reported
@@ -75,11 +75,13 @@ class Network:
         return self.maps[-1]
 
 
-def look_at(stats: ProbeStats, *, workers: int = 1) -> Network:
-    """The network that was probed; one layer's matrices are in memory at a time."""
-    spectra = {found.name: found for found in layer_spectra(stats, workers=workers)}
+def look_at(stats: ProbeStats, spectra: Iterable[LayerSpectra]) -> Network:
+    """The network that was probed, with the spectra of all its layers; one layer's matrices are in
+    memory at a time.
+    """
+    of_layer = {found.name: found for found in spectra}
     eps = float(np.finfo(stats.provenance.dtype).eps)
-    layers = (_layer(layer, spectra[layer.name], eps) for layer in stats.layers.values())
+    layers = (_layer(layer, of_layer[layer.name], eps) for layer in stats.layers.values())
     return Network(
         provenance=stats.provenance,
         layers=tuple(sorted(layers, key=lambda layer: layer.order)),

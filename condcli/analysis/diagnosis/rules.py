@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from condcli.analysis.decomposition import layer_spectra
 from condcli.analysis.diagnosis.accuracy import chance_level, even_errors
 from condcli.analysis.diagnosis.conditioning import ill_conditioned
 from condcli.analysis.diagnosis.depth import depth_trends
@@ -18,7 +19,7 @@ from condcli.analysis.diagnosis.network import Network, look_at
 from condcli.analysis.diagnosis.neurons import dying, full, saturated
 from condcli.analysis.diagnosis.rank import collapsed
 from condcli.analysis.diagnosis.thresholds import DEFAULTS, Thresholds
-from condcli.stats import ProbeStats
+from condcli.stats import LayerSpectra, ProbeStats
 
 Rule = Callable[[Network, Thresholds], Iterator[Finding]]
 
@@ -96,15 +97,22 @@ CONSEQUENCES: Mapping[str, frozenset[str]] = {
 
 
 def diagnose(
-    stats: ProbeStats, thresholds: Thresholds = DEFAULTS, *, workers: int = 1
+    stats: ProbeStats,
+    thresholds: Thresholds = DEFAULTS,
+    *,
+    workers: int = 1,
+    spectra: Iterable[LayerSpectra] | None = None,
 ) -> list[Finding]:
     """The findings, the most severe first; none where nothing is wrong.
 
     What only follows from another finding is told in its evidence, and it is as severe as the
-    worst of them. Up to so many `workers` find the eigenvalues of a layer each at a time. Raises
-    `InputError` naming a layer whose matrix is no second moment.
+    worst of them. Up to so many `workers` find the eigenvalues of a layer each at a time, unless
+    the `spectra` of all layers are given. Raises `InputError` naming a layer whose matrix is no
+    second moment.
     """
-    network = look_at(stats, workers=workers)
+    if spectra is None:
+        spectra = layer_spectra(stats, workers=workers)
+    network = look_at(stats, spectra)
     found = [finding for rule in RULES for finding in rule(network, thresholds)]
     return sorted(_causes(found), key=_place)
 
