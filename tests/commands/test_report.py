@@ -15,6 +15,7 @@ from condcli.cli import run
 from condcli.statsfile import read, write
 from tests.commands.conftest import sample
 from tests.commands.test_errors import fails
+from tests.commands.test_startup import HEAVY, loaded_by
 from tests.output.page.test_document import Elements
 from tests.synthetic import activation, layer, stats
 
@@ -187,3 +188,8 @@ def test_layers_with_endless_names_take_no_more_room_than_others(file: Path) -> 
     assert len({item["name"] for item in page["layers"]}) == 100
     assert max(len(item["name"]) for item in page["layers"]) < 300
     assert Path("page.html").stat().st_size < 250_000
+
+
+def test_it_needs_no_torch(file: Path, tmp_path: Path) -> None:
+    loaded = loaded_by("report", str(file.absolute()), "-o", str(tmp_path / "page.html"))
+    assert loaded.isdisjoint(HEAVY)

@@ -43,10 +43,14 @@ function spaced(elements) {
   return elements.flatMap((element) => [element, " "]);
 }
 
+// A link that can be copied, and that chooses the item without losing what else is chosen.
 function itemLink(section, index) {
-  return make(
-    "a",
-    { href: linkTo({ section, index }), class: "item" },
-    sections[section][index].name,
-  );
+  const item = { section, index };
+  const choose = (event) => {
+    event.preventDefault();
+    change({ item });
+    byId("h-network").scrollIntoView();
+  };
+  const { name } = sections[section][index];
+  return make("a", { href: linkTo(item), class: "item", title: name, onclick: choose }, name);
 }

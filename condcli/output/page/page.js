@@ -172,6 +172,7 @@ function start() {
   addEventListener("beforeprint", () => printed(true));
   addEventListener("afterprint", () => printed(false));
   show(stateAt(location.hash));
+  if (/[#&](layer|activation)=/.test(location.hash)) byId("h-network").scrollIntoView();
 }
 
 // On paper: light, and with everything unfolded.
