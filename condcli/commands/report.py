@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from condcli.commands import workers
+
 EXAMPLES = """
 condcli report stats.h5 -o report.html
 
@@ -27,12 +29,23 @@ Title = Annotated[
     str | None,
     typer.Option(metavar="TEXT", help="The page's title.", show_default="the model and its data"),
 ]
+ThresholdFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--thresholds",
+        metavar="FILE.toml",
+        help="Bounds of the diagnosis, as for condcli diagnose.",
+        show_default=False,
+        readable=False,
+    ),
+]
 
 
 def report(
     files: Files,
     output: Output = Path("report.html"),
     title: Title = None,
+    thresholds: ThresholdFile = None,
     force: Force = False,
 ) -> None:
     """Write all there is to see into one HTML page: diagnosis, layers, and the steps of a run.
@@ -40,6 +53,8 @@ def report(
     A browser shows it without a network; FILE is not needed for that any more.
     """
     from condcli import statsfile
+    from condcli.analysis.diagnosis import DEFAULTS
+    from condcli.analysis.diagnosis.threshold_file import read_thresholds
     from condcli.analysis.steps import files_of, numbered
     from condcli.output.escaping import escaped
     from condcli.output.page.contents import contents
@@ -47,9 +62,11 @@ def report(
     from condcli.output.page.step import shown
     from condcli.output.terminal import emit, is_quiet
 
+    bounds = DEFAULTS if thresholds is None else read_thresholds(thresholds)
     run = numbered(files_of(files))
-    statsfile.check_output(output, force=force, inputs=[item.path for item in run])
-    data = contents(run)
+    inputs = [item.path for item in run] + ([thresholds] if thresholds else [])
+    statsfile.check_output(output, force=force, inputs=inputs)
+    data = contents(run, thresholds=bounds, workers=workers())
     page = document(shown(title) if title else data["steps"][-1]["title"], data).encode()
     with statsfile.replacing(output, force=force) as file:
         file.write(page)

@@ -7,7 +7,7 @@ const DASHES = [[], [8, 4], [2, 3], [8, 3, 2, 3]]; // a second cue beside colour
 const WHOLE = [1, 2, 5]
   .flatMap((n) => [n, 10 * n, 100 * n, 1e3 * n, 1e4 * n])
   .sort((a, b) => a - b);
-const DECADES = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 3, 5, 10, 20, 50, 100, 200]; // between ticks
+const DECADES = [0.01, 0.02, 0.05, 0.1, 0.2, 1, 2, 3, 5, 10, 20, 50, 100, 200]; // between ticks
 const charts = new Map(); // host element → its chart
 
 // What a colour of the style sheet comes to, as rgb(…).
@@ -89,7 +89,7 @@ function shape(host, own) {
         labelFont: axis.font,
         size: 34,
         ...(options.whole ? { incrs: WHOLE } : {}),
-        values: (_, splits) => splits.map(written),
+        values: (_, splits) => splits.map(options.whole ? String : written),
       },
       {
         ...axis,

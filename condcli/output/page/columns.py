@@ -17,9 +17,16 @@ Columns = dict[str, list[Cell]]
 
 
 def headings(report: Report) -> list[dict[str, str]]:
-    """Name, title, kind and format of every column but drawings."""
+    """Name, title, kind and format of every column but drawings; a column that only counts has the
+    format "whole".
+    """
     return [
-        {"name": column.name, "title": column.title, "kind": column.kind, "format": column.format}
+        {
+            "name": column.name,
+            "title": column.title,
+            "kind": column.kind,
+            "format": "whole" if _counts(column, report) else column.format,
+        }
         for column in _columns(report)
     ]
 
@@ -43,6 +50,11 @@ def changed(columns: Columns, first: Columns) -> Columns:
 
 def _columns(report: Report) -> list[Column]:
     return [c for c in columns_of(report, shown_in="machine") if c.kind != "drawing"]
+
+
+def _counts(column: Column, report: Report) -> bool:
+    values = [column.value(row) for row in report.rows]
+    return not column.format and all(type(value) in (int, type(None)) for value in values)
 
 
 def _cell(value: Any) -> Cell:

@@ -66,4 +66,4 @@ def spread(count: int, wanted: int) -> list[int]:
     """At most `wanted` of the places 0 … count - 1, evenly, the first and the last among them."""
     if wanted >= count:
         return list(range(count))
-    return np.unique(np.linspace(0, count - 1, max(wanted, 2)).round().astype(int)).tolist()
+    return [int(place) for place in np.unique(np.linspace(0, count - 1, max(wanted, 2)).round())]

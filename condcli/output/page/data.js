@@ -14,7 +14,7 @@ function written(value) {
   if (value === null || value === undefined) return "–";
   if (typeof value !== "number") return String(value);
   if (!Number.isFinite(value)) return value > 0 ? "∞" : "NaN";
-  if (Number.isInteger(value) && Math.abs(value) < 1e6) return String(value);
+  if (value === 0) return "0";
   const [mantissa, exponent] = value.toExponential(2).split("e");
   const small = Number(exponent) >= -4 && Number(exponent) < 3;
   return small ? String(Number(value.toPrecision(3))) : `${Number(mantissa)}e${Number(exponent)}`;
@@ -23,6 +23,7 @@ function written(value) {
 // The same for a cell of a table's column.
 function cellText(column, value) {
   if (typeof value === "boolean") return column.format.split("|")[value ? 0 : 1];
+  if (column.format === "whole" && value !== null) return String(value);
   if (column.format === "percent" && value !== null) return `${(100 * value).toFixed(1)} %`;
   return written(value);
 }
@@ -56,6 +57,13 @@ function share(value, [low, high]) {
 // A column's values at a step; those that no step changed are with the first.
 function column(step, table, name) {
   return page.steps[step].tables[table][name] ?? page.steps[0].tables[table][name];
+}
+
+// Whether a column has a value at any step.
+function isKnown(table, name) {
+  return page.steps.some((_, step) =>
+    column(step, table, name).some((value) => value !== null && value !== ""),
+  );
 }
 
 // One item's value in a column over all steps.

@@ -15,10 +15,9 @@ function renderDepth(state) {
     choose: (index) => change({ item: { section: "layers", index } }),
   };
   const lines = (table, wanted) =>
-    Object.entries(wanted).map(([name, label]) => ({
-      label,
-      values: column(state.step, table, name),
-    }));
+    Object.entries(wanted)
+      .filter(([name]) => isKnown(table, name))
+      .map(([name, label]) => ({ label, values: column(state.step, table, name) }));
   const x = page.layers.map((_, index) => index + 1);
   chart(
     byId("depth-size"),

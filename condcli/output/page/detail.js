@@ -14,7 +14,7 @@ function renderDetail(state) {
       make(
         "li",
         { class: finding.severity },
-        `${SEVERITIES[finding.severity].mark} ${finding.title}: ${finding.evidence}`,
+        `${SEVERITIES[finding.severity].mark} ${finding.title}`,
       ),
     ),
   );

@@ -20,6 +20,7 @@ function renderRun(state) {
   const x = page.steps.map(({ step }, index) => step ?? index);
   const options = {
     chosen: state.step,
+    whole: true,
     xLabel: "step",
     xName: (index) => stepName(index),
     choose: (step) => change({ step }),

@@ -6,11 +6,7 @@ const TITLES = { spectrum: "Spectrum", domination: "Domination", neurons: "Neuro
 function renderTable(state) {
   const section = state.table === "neurons" ? "activations" : "layers";
   const [own, ...others] = page.headings[state.table];
-  const columns = others.filter(({ name }) =>
-    page.steps.some((_, step) =>
-      column(step, state.table, name).some((value) => value !== null && value !== ""),
-    ),
-  );
+  const columns = others.filter(({ name }) => isKnown(state.table, name));
   for (const tab of document.querySelectorAll("[role=tab]")) {
     const chosen = tab.id === `tab-${state.table}`;
     tab.setAttribute("aria-selected", chosen);
