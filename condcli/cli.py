@@ -23,6 +23,7 @@ from condcli.commands import (
     inspect,
     merge,
     neurons,
+    plot,
     probe,
     report,
     spectrum,
@@ -49,6 +50,7 @@ app.command(epilog=export.EXAMPLES)(export.export)
 app.command(epilog=inspect.EXAMPLES)(inspect.inspect)
 app.command(epilog=report.EXAMPLES)(report.report)
 app.command(epilog=verify.EXAMPLES)(verify.verify)
+app.command(epilog=plot.EXAMPLES)(plot.plot)
 app.add_typer(arch.app, name="arch")
 app.add_typer(data.app, name="data")
 

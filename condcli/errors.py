@@ -1,6 +1,9 @@
 """The errors that condcli raises on purpose, and the ones that stop it from outside."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 
 class CondcliError(Exception):
@@ -28,6 +31,17 @@ class InputError(CondcliError):
     """An input is missing, damaged or does not fit another one (exit 3)."""
 
     exit_code = 3
+
+
+@contextmanager
+def naming(file: Path) -> Iterator[None]:
+    """Put the file's name before what an analysis finds wrong in it."""
+    try:
+        yield
+    except InputError as error:
+        if error.message.startswith(f"{file}:"):
+            raise
+        raise InputError(f"{file}: {error.message}", error.remedy) from error
 
 
 class UnsafeError(CondcliError):

@@ -40,6 +40,7 @@ class LayerPoint:
     sigma_max_grad: float | None
     weight_norm: float | None  # ‖W‖_F
     weight_grad_norm: float | None  # ‖∂L/∂W‖_F
+    grad_moment_lambda_max: float | None  # λ_max(Σ_∂W), as in a `DominationRow`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +155,7 @@ def _layers(
             sigma_max_grad=weight.sigma_max_grad,
             weight_norm=weight.weight_norm,
             weight_grad_norm=weight.weight_grad_norm,
+            grad_moment_lambda_max=weight.grad_moment_lambda_max,
         )
         for row, weight in zip(rows, weights, strict=True)
     }

@@ -6,15 +6,14 @@ Nothing heavier than Typer is imported before a command runs.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from condcli.errors import InputError
+from condcli.errors import naming as naming
 from condcli.machine import is_limited
 from condcli.output import Format
 
@@ -48,17 +47,6 @@ FailOnOption = Annotated[
         show_default=False,
     ),
 ]
-
-
-@contextmanager
-def naming(file: Path) -> Iterator[None]:
-    """Put the file's name before what an analysis finds wrong in it."""
-    try:
-        yield
-    except InputError as error:
-        if error.message.startswith(f"{file}:"):
-            raise
-        raise InputError(f"{file}: {error.message}", error.remedy) from error
 
 
 def workers() -> int:

@@ -61,6 +61,7 @@ def bash(*words: str) -> list[str]:
         ),
         (("probe", "m.pt", "--data", "my_file"), []),
         (("data", ""), ["list"]),
+        (("plot", "run-m"), ["run-magnitude"]),
     ],
 )
 def test_bash_completes(words: tuple[str, ...], expected: list[str]) -> None:

@@ -38,7 +38,9 @@ def test_reading_commands_do_not_load_torch(command: str, file: Path) -> None:
     assert "h5py" in loaded
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("spectrum", "--help"), ("probe", "--help")])
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("spectrum", "--help"), ("probe", "--help"), ("plot", "--help")]
+)
 def test_help_does_not_load_numpy(arguments: tuple[str, ...]) -> None:
     assert loaded_by(*arguments).isdisjoint((*HEAVY, "numpy", "h5py"))
 
