@@ -120,7 +120,7 @@ def main() -> None:
             command("probe", *map(str, checkpoints), *where, "-o", f"{name}/", *recipe.probe)
     for kind in options.names or FIGURES:
         place = HERE / f"{kind}.png" if options.copy else Path(f"{kind}.png")
-        command("plot", kind, *FIGURES[kind].split(), "-o", str(place), "--force")
+        command("plot", kind, *FIGURES[kind].split(), "-o", str(place), "--force", "--dpi", "120")
 
 
 def command(*words: str) -> None:

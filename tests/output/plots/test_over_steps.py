@@ -118,7 +118,7 @@ def test_steps_from_names_are_said_so(tmp_path: Path, capsys: pytest.CaptureFixt
         write(network(), tmp_path / f"epoch_{epoch}.h5")
     (run,) = runs_of([tmp_path], None, Options())
     assert [point.step for point in run.points] == [2, 10]
-    assert "steps are the last numbers in the names of the files" in capsys.readouterr().err
+    assert "steps are the last numbers in the files' names" in capsys.readouterr().err
 
 
 def test_networks_of_other_names_are_layers_by_number(folder: Path, tmp_path: Path) -> None:
