@@ -12,6 +12,7 @@ from condcli.stats import Provenance
 
 _UNTRAINED = 10  # steps
 _FITTED_ACCURACY, _FITTED_LOSS = 0.99, 0.05
+_EVEN = 0.5  # share of the commonest label: above it, accuracy alone tells little
 _FEWEST_CLASSES = 4  # of fewer, errors are as even as they can be anyhow
 _ROWS_A_CLASS = 20
 _LEAST_ERRORS = 0.05  # share of rows
@@ -43,7 +44,7 @@ def chance_level(network: Network, thresholds: Thresholds) -> Iterator[Finding]:
     accuracy, chance = facts.accuracy or 0.0, facts.chance or 0.0
     yield Finding(
         rule="chance-accuracy",
-        severity="error",
+        severity="error" if chance <= _EVEN else "warning",
         layers=(),
         title="the network guesses",
         evidence=f"accuracy {100 * accuracy:.3g} % on {facts.loss_terms} labels, and "

@@ -1,9 +1,11 @@
 """Ill-conditioned layers, and what makes them so (§2 and §4 of the paper, Figure 5).
 
-κ50, for it asks only half of the directions to be there. A layer is ill-conditioned above a bound,
-or far above the median of its network. Its cause is the first that explains it: fewer rows than
-units; silent units, without which κ50 would be below the bound; the mean, where it is most of λ_max
-and without it κ50 would fall to a third; else that the units say nearly the same.
+κ50, for it asks only half of the directions to be there. Σx is ill-conditioned above a bound, or
+far above the median of its network. Σ∇h is so in many a sound network, since few outputs give few
+directions: there, only what silent units make of it counts, and what is far above the median.
+The cause is the first that explains it: fewer rows than units; silent units, without which κ50
+would be below the bound; the mean, where it is most of λ_max and without it κ50 would fall to a
+third; else that the units say nearly the same.
 """
 
 from __future__ import annotations
@@ -74,21 +76,23 @@ def ill_conditioned(network: Network, thresholds: Thresholds) -> Iterator[Findin
         kappas = {layer.name: _kappa(_spectrum(layer, side)) for layer in network.maps}
         known = [kappa for kappa in kappas.values() if kappa is not None]
         usual = median(known) if known else 1.0
+        apart = max(thresholds.kappa_apart * usual, _LEAST_APART)
         found = [
-            _explained(layer, side, kappa, thresholds)
+            _explained(layer, side, kappa, min(thresholds.kappa, apart), thresholds)
             for layer in network.maps
-            if (kappa := kappas[layer.name]) is not None and _is_ill(kappa, usual, thresholds)
+            if (kappa := kappas[layer.name]) is not None and kappa >= min(thresholds.kappa, apart)
         ]
         unknown = [ill for ill in found if ill.cause == "rows"]
-        if ills := [ill for ill in found if ill.cause != "rows"]:
+        ills = [
+            ill
+            for ill in found
+            if ill.cause in ("silent", "mean")
+            or (ill.cause == "correlated" and (side == "input" or ill.kappa >= apart))
+        ]
+        if ills:
             yield _ill_conditioned(side, ills, usual)
         if unknown:
             yield _too_few_rows(side, unknown)
-
-
-def _is_ill(kappa: float, usual: float, thresholds: Thresholds) -> bool:
-    apart = max(thresholds.kappa_apart * usual, _LEAST_APART)
-    return kappa >= min(thresholds.kappa, apart)
 
 
 def _spectrum(layer: Layer, side: Side) -> Spectrum:
@@ -103,7 +107,9 @@ def _kappa(spectrum: Spectrum) -> float | None:
     return found.lower_bound if found.value is None else found.value
 
 
-def _explained(layer: Layer, side: Side, kappa: float, thresholds: Thresholds) -> _Ill:
+def _explained(
+    layer: Layer, side: Side, kappa: float, bound: float, thresholds: Thresholds
+) -> _Ill:
     spectrum = _spectrum(layer, side)
     rows = layer.input_rows if side == "input" else layer.rows
     seen = layer.features
@@ -113,7 +119,7 @@ def _explained(layer: Layer, side: Side, kappa: float, thresholds: Thresholds) -
     size = spectrum.values.shape[1]
     if rows < size:
         cause = "rows"
-    elif without < thresholds.kappa:
+    elif silent and without < bound:
         cause = "silent"
     elif side == "input" and seen is not None:
         centred = _centred(spectrum, seen.mean_share_of_largest)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from statistics import median
 
 from condcli.analysis.diagnosis.accuracy import is_fitted
-from condcli.analysis.diagnosis.finding import Finding, brief
+from condcli.analysis.diagnosis.finding import Finding, Severity, brief
 from condcli.analysis.diagnosis.network import Network
 from condcli.analysis.diagnosis.thresholds import Thresholds
 
@@ -20,25 +20,28 @@ _SOURCE = "paper §4.2, Definition 1 and Figure 4"
 def dominated(network: Network, thresholds: Thresholds) -> Iterator[Finding]:
     """A finding for layers that are dominated while others are not, or all in a network unfitted.
 
-    Once a network fits its data all gradients are small, which is no fault of a layer.
+    Once a network fits its data all gradients are small, which is no fault of a layer. Where the
+    input or the gradient is zero on every row other rules tell why.
     """
-    ratios = {layer.name: layer.ratio for layer in network.maps if layer.ratio is not None}
+    ratios = {layer.name: layer.ratio for layer in network.maps if layer.ratio}
     stuck = {name: ratio for name, ratio in ratios.items() if ratio < thresholds.domination_ratio}
     free = [ratio for name, ratio in ratios.items() if name not in stuck]
+    fitted = is_fitted(network.provenance)
     if not stuck:
         return
     if free:
         usual = median(free)
         stuck = {n: r for n, r in stuck.items() if r * thresholds.domination_apart < usual}
-    elif is_fitted(network.provenance):
+    elif fitted:
         return
     if not stuck:
         return
+    severity: Severity = "error" if free else "warning"
     worst = min(stuck, key=stuck.__getitem__)
     others = f"; the others' median is {median(free):.2g}" if free else ", as is every layer"
     yield Finding(
         rule="weight-domination",
-        severity="error" if free and len(stuck) < len(ratios) else "warning",
+        severity="note" if fitted else severity,
         layers=tuple(stuck),
         title=f"{len(stuck)} of {len(ratios)} layers stopped learning: the weight dominates",
         evidence=f"σ(∂W)/σ(W) is below {thresholds.domination_ratio:g}: from {stuck[worst]:.2g} at "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from condcli.analysis.diagnosis.finding import Finding, brief
+from condcli.analysis.diagnosis.finding import Finding, brief, count
 from condcli.analysis.diagnosis.network import Network
 from condcli.analysis.diagnosis.thresholds import Thresholds
 from condcli.stats import NO_GRADIENT, PART_OF_GRADIENT
@@ -50,4 +50,22 @@ def no_gradient(network: Network, thresholds: Thresholds) -> Iterator[Finding]:
             if everywhere
             else "Look just above these layers: dead units, a weight of zeros, a saturated or "
             "constant function, or numbers too small for the precision.",
+        )
+
+
+def no_input(network: Network, thresholds: Thresholds) -> Iterator[Finding]:
+    """A finding for layers whose input is zero on every row."""
+    silent = [layer for layer in network.maps if layer.features and not layer.features.mean_square]
+    if silent:
+        yield Finding(
+            rule="zero-input",
+            severity="note",
+            layers=tuple(layer.name for layer in silent),
+            title=f"the input of {count(len(silent), 'layer')} is zero on every row",
+            evidence=f"Σx is zero, first in {brief(silent[0].name)}",
+            numbers={"layers": len(silent), "of": len(network.maps)},
+            mechanism=_MECHANISM,
+            source=_SOURCE,
+            remedy="That is so of a recurrent weight that is probed for one step, from a state of "
+            "zeros; else, look for dead units just below.",
         )

@@ -12,7 +12,7 @@ from condcli.analysis.diagnosis.depth import depth_trends
 from condcli.analysis.diagnosis.domination import dominated
 from condcli.analysis.diagnosis.finding import SEVERITIES, Finding
 from condcli.analysis.diagnosis.finite import not_finite
-from condcli.analysis.diagnosis.gradients import no_gradient
+from condcli.analysis.diagnosis.gradients import no_gradient, no_input
 from condcli.analysis.diagnosis.inputs import duplicated, unnormalised
 from condcli.analysis.diagnosis.last_linear import last_layer
 from condcli.analysis.diagnosis.network import Network, look_at
@@ -27,6 +27,7 @@ Rule = Callable[[Network, Thresholds], Iterator[Finding]]
 RULES: tuple[Rule, ...] = (
     not_finite,
     no_gradient,
+    no_input,
     unnormalised,
     duplicated,
     depth_trends,
@@ -45,6 +46,7 @@ RULE_NAMES = (
     "non-finite",
     "no-gradient",
     "zero-gradient",
+    "zero-input",
     "unnormalised-input",
     "duplicated-features",
     "duplicated-units",
@@ -72,7 +74,7 @@ _UNITS = frozenset({"dying-neurons", "full-neurons", "saturated-neurons"})
 _COLLAPSE = frozenset({"rank-collapse", "rank-collapse-line"})
 _GUESSING = frozenset({"chance-accuracy"})
 _SPOILT = _CONDITIONING | _UNITS | _COLLAPSE | _GUESSING | {"weight-domination"}
-_DEPTH = _SPOILT | {"zero-gradient", "last-layer-input", "last-layer-stuck"}
+_DEPTH = _SPOILT | {"zero-gradient", "zero-input", "last-layer-input", "last-layer-stuck"}
 
 # What follows from a finding, where there is one: it is told there, and not once more.
 CONSEQUENCES: Mapping[str, frozenset[str]] = {
@@ -90,7 +92,7 @@ CONSEQUENCES: Mapping[str, frozenset[str]] = {
     "no-gradient": _GUESSING,
     "zero-gradient": _GUESSING,
     "saturated-neurons": _GUESSING | {"zero-gradient"},
-    "dying-neurons": _CONDITIONING | {"zero-gradient"},
+    "dying-neurons": _CONDITIONING | {"zero-gradient", "zero-input"},
     "rank-collapse": _CONDITIONING | _UNITS,
     "rank-collapse-line": _CONDITIONING,
 }

@@ -27,13 +27,13 @@ class Thresholds:
     domination_apart: float = _bound(
         100.0, "how many times the ratio of a dominated layer is below the others'"
     )
-    dying_share_warning: float = _bound(0.3, "share of an activation's units that are off")
-    dying_share_error: float = _bound(0.5, "the same, from where it is an error")
+    dying_share_warning: float = _bound(0.33, "share of an activation's units that are off")
+    dying_share_error: float = _bound(0.75, "the same, from where it is an error")
     full_share: float = _bound(0.8, "share of an activation's units that are always on")
     saturated_share: float = _bound(0.8, "share of units x rows at an asymptote")
-    kappa: float = _bound(1e4, "κ50 of Σx or Σ∇h from which a layer is ill-conditioned")
+    kappa: float = _bound(1e4, "κ50 of Σx from which a layer is ill-conditioned")
     kappa_apart: float = _bound(
-        1e3, "κ50 over the network's median, from which a layer is ill-conditioned"
+        1e3, "κ50 of Σx or Σ∇h over the network's median from which it is, too"
     )
     mean_share_of_largest: float = _bound(
         0.5, "share of λ_max(Σx) that is the mean's, from which an input counts as uncentred"

@@ -47,7 +47,7 @@ CASES = {
         [],
     ),
     "nothing finite": (stats(nothing_known(), loss=float("nan")), ["non-finite"]),
-    "only zeros": (stats(zeros()), ["zero-gradient"]),
+    "only zeros": (stats(zeros()), ["zero-gradient", "zero-input"]),
     "no rows": (stats(zeros(rows=0, input_rows=0)), []),
     "a table": (
         stats(

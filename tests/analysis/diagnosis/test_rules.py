@@ -115,13 +115,30 @@ def test_where_all_layers_are_it_depends_on_what_is_left_to_learn(loss: float, f
     assert len(named(net(*layers, loss=loss), "weight-domination")) == found
 
 
+def test_in_a_fitted_network_it_is_worth_a_note() -> None:
+    layers = [usual("stuck", **sigmas(1.0, 1e-9)), usual("free", 1, **sigmas(1.0, 0.1))]
+    assert named(net(*layers, loss=0.01), "weight-domination")[0].severity == "note"
+    assert named(net(*layers, accuracy=0.99), "weight-domination")[0].severity == "note"
+
+
+def test_a_gradient_of_zero_is_no_domination() -> None:
+    layers = [usual("zero", **sigmas(1.0, 0.0)), usual("free", 1, **sigmas(1.0, 0.1))]
+    assert named(net(*layers), "weight-domination") == []
+
+
+def test_an_input_of_zeros_is_a_note() -> None:
+    zero = usual("weight_hh", 1, input_moment=np.zeros((3, 3)), input_mean=np.zeros(3))
+    (found,) = named(net(usual(), zero), "zero-input")
+    assert (found.severity, found.layers) == ("note", ("weight_hh",))
+
+
 def test_a_layer_a_little_below_the_others_is_not() -> None:
     layers = [usual("a", **sigmas(1.0, 0.9e-4)), usual("b", 1, **sigmas(1.0, 2e-3))]
     assert named(net(*layers), "weight-domination") == []
 
 
 @pytest.mark.parametrize(
-    ("dying", "severity"), [(29, None), (30, "warning"), (49, "warning"), (50, "error")]
+    ("dying", "severity"), [(32, None), (33, "warning"), (74, "warning"), (75, "error")]
 )
 def test_dying_units_are_judged_by_their_share(dying: int, severity: str | None) -> None:
     counts = np.array([0] * dying + [40] * (100 - dying))
@@ -201,6 +218,25 @@ def test_an_ill_conditioned_layer_is_told_with_its_kappa_and_the_median() -> Non
     assert found.numbers["correlated"] == 1
 
 
+@pytest.mark.parametrize(("least", "found"), [(1.1e-3, False), (0.9e-3, True)])
+def test_a_layer_far_above_the_median_is_ill_conditioned_too(least: float, found: bool) -> None:
+    """A thousand times a median of 1."""
+    level = {"input_moment": np.eye(4), "input_mean": np.zeros(4)}
+    apart = usual("apart", 2, **level | {"input_moment": diagonal(1.0, least, least, least)})
+    whole = net(usual("a", **level), usual("b", 1, **level), apart)
+    assert bool(named(whole, "ill-conditioned-input")) == found
+
+
+def test_few_directions_of_the_gradient_are_no_fault_but_for_silent_units() -> None:
+    steep = diagonal(1.0, *np.full(7, 1e-5))
+    layers = [usual(f"fc{k}", k, grad_moment=steep) for k in range(3)]
+    assert named(net(*layers), "ill-conditioned-gradient") == []
+    silent = np.zeros((8, 8))
+    silent[:3, :3] = np.eye(3)
+    (found,) = named(net(*layers, usual("s", 3, grad_moment=silent)), "ill-conditioned-gradient")
+    assert (found.layers, found.numbers["silent"]) == (("s",), 1)
+
+
 def test_silent_units_are_the_cause_where_the_others_are_well_conditioned() -> None:
     moment = np.zeros((10, 10))
     moment[:4, :4] = np.diag([4.0, 3.0, 2.0, 1.0])
@@ -265,7 +301,7 @@ def test_a_last_layer_behind_a_vanished_input_is_stuck_where_the_network_guesses
     [
         ({"accuracy": 0.1}, True),
         ({"accuracy": 0.3}, False),
-        ({"accuracy": 0.1, "step": 1}, False),
+        ({"accuracy": 0.1, "step": 10}, False),
         ({"accuracy": 0.1, "step": 1000}, True),
         ({"accuracy": None, "chance": None}, False),
         ({"accuracy": 0.1, "data_source": "random:1x8x8"}, False),
@@ -273,6 +309,11 @@ def test_a_last_layer_behind_a_vanished_input_is_stuck_where_the_network_guesses
 )
 def test_a_trained_network_that_guesses_is_found(changes: dict[str, Any], found: bool) -> None:
     assert bool(named(net(usual(), **changes), "chance-accuracy")) == found
+
+
+def test_where_one_label_is_most_of_all_guessing_is_only_a_warning() -> None:
+    (found,) = named(net(usual(), accuracy=0.9, chance=0.9), "chance-accuracy")
+    assert found.severity == "warning"
 
 
 @pytest.mark.parametrize(("flat", "found"), [(1.0, True), (0.3, False)])
@@ -304,6 +345,7 @@ def test_every_rule_that_something_follows_from_exists_and_comes_before_it() -> 
     order = {name: place for place, name in enumerate(RULE_NAMES)}
     for cause, consequences in CONSEQUENCES.items():
         assert consequences <= set(order)
-        for name in consequences - {"zero-gradient"}:
+        for name in consequences - {"zero-gradient", "zero-input"}:
             assert order[cause] < order[name]
         assert cause not in consequences
+    assert not {"zero-gradient", "zero-input"} & {*CONSEQUENCES["zero-gradient"]}
