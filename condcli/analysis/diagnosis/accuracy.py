@@ -35,6 +35,11 @@ def is_fitted(facts: Provenance) -> bool:
     return facts.loss < _FITTED_LOSS
 
 
+def is_worse_than_uniform(facts: Provenance, classes: int) -> bool:
+    """Whether the loss is above that of naming all classes alike, or is of another kind."""
+    return facts.accuracy is None or facts.loss > math.log(classes)
+
+
 def chance_level(network: Network, thresholds: Thresholds) -> Iterator[Finding]:
     """A finding where the network guesses, unless its file says that it is hardly trained."""
     facts = network.provenance

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from condcli.analysis.diagnosis.finding import Finding, Severity
+from condcli.analysis.diagnosis.finding import Finding
 from condcli.analysis.diagnosis.network import Layer, Network
-from condcli.analysis.diagnosis.thresholds import Thresholds
+from condcli.analysis.diagnosis.thresholds import Thresholds, graded
 from condcli.stats import FloatArray
 
 FEWEST_LAYERS = 4
@@ -73,7 +73,11 @@ def _trend(
     """`seen` goes the way that the signal goes: the gradient's from the last layer to the first."""
     known = [(layer, value) for layer, value in seen if value is not None and layer.rows]
     decades = decades_over([value for _, value in known])
-    severity = _severity(abs(decades), thresholds)
+    severity = graded(
+        abs(decades),
+        warning=thresholds.depth_decades_warning,
+        error=thresholds.depth_decades_error,
+    )
     if severity is None:
         return
     (first, start), (last, end) = known[0], known[-1]
@@ -100,9 +104,3 @@ def _trend(
         source="paper §4.1, Theorem 4.1 and Figure 3",
         remedy=_REMEDY,
     )
-
-
-def _severity(decades: float, thresholds: Thresholds) -> Severity | None:
-    if decades >= thresholds.depth_decades_error:
-        return "error"
-    return "warning" if decades >= thresholds.depth_decades_warning else None

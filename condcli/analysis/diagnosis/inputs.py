@@ -61,7 +61,7 @@ def duplicated(network: Network, thresholds: Thresholds) -> Iterator[Finding]:
         layer
         for layer in network.maps
         if layer is not fed and layer.features and layer.input_rows >= _FEWEST_ROWS
-        if len(layer.features.copies) > thresholds.copies_share * layer.d_in
+        if len(layer.features.copies) > max(1, thresholds.copies_share * layer.d_in)
     ]
     if hidden:
         yield _copied_units(hidden)

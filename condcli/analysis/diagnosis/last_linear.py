@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import median
 
-from condcli.analysis.diagnosis.accuracy import no_better_than_chance
+from condcli.analysis.diagnosis.accuracy import is_worse_than_uniform, no_better_than_chance
 from condcli.analysis.diagnosis.finding import Finding, brief
 from condcli.analysis.diagnosis.network import Layer, Network
 from condcli.analysis.diagnosis.thresholds import Thresholds
@@ -21,14 +21,15 @@ _REMEDY = "Put one batch normalisation before the last linear layer"
 
 def last_layer(network: Network, thresholds: Thresholds) -> Iterator[Finding]:
     """A finding where the last layer's input is about to spoil it, or one where it has."""
-    last, others = network.last_linear, network.maps[:-1]
+    last, others, facts = network.last_linear, network.maps[:-1], network.provenance
     if last is None or last.features is None or last.ratio is None or not others:
         return
     seen = last.features
     uncentred = seen.mean_share_of_largest >= thresholds.mean_share_of_largest
-    if seen.non_negative and uncentred and last.ratio >= thresholds.last_layer_ratio:
+    steep = last.ratio >= thresholds.last_layer_ratio and is_worse_than_uniform(facts, last.d_out)
+    if seen.non_negative and uncentred and steep:
         yield _about_to(last, network)
-    elif seen.non_negative and no_better_than_chance(network.provenance):
+    elif seen.non_negative and no_better_than_chance(facts):
         yield from _stuck(last, others, network, thresholds)
 
 

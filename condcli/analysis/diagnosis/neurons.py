@@ -4,33 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from condcli.analysis.diagnosis.finding import Finding, brief
+from condcli.analysis.diagnosis.finding import Finding, Severity, brief
 from condcli.analysis.diagnosis.network import Network
-from condcli.analysis.diagnosis.thresholds import Thresholds, graded
+from condcli.analysis.diagnosis.thresholds import Thresholds
 from condcli.analysis.neurons import NeuronRow, row_of
 
 _FEWEST_UNITS = 8
+_FLAT = frozenset({"relu", "relu6"})  # of zero derivative below zero
+_DEAD = (
+    "A unit that is off on every row has no gradient: it stays dead, and its zero rows and columns "
+    "make Σx above it and Σ∇h below it singular."
+)
+_LEAKING = (
+    "A unit that is below zero on every row only leaks: it is nearly linear or nearly flat, and "
+    "learns slowly."
+)
 
 
 def dying(network: Network, thresholds: Thresholds) -> Iterator[Finding]:
-    """A finding for activations of which many units are never above zero."""
+    """A finding for ReLUs of which many units are never above zero, one for smoother functions."""
     rows = _above(network, lambda row: row.dying_share, thresholds.dying_share_warning)
-    if not rows:
-        return
+    dead = [row for row in rows if row.function in _FLAT]
+    if dead:
+        worst = max(dead, key=lambda row: row.dying_share or 0.0)
+        error = thresholds.dying_share_error
+        severity: Severity = "error" if (worst.dying_share or 0.0) >= error else "warning"
+        yield _never_on("dying-neurons", severity, dead, _DEAD)
+    leaky = [row for row in rows if row.function not in _FLAT]
+    leaky = [row for row in leaky if (row.dying_share or 0.0) >= thresholds.dying_share_error]
+    if leaky:
+        yield _never_on("leaking-neurons", "warning", leaky, _LEAKING)
+
+
+def _never_on(rule: str, severity: Severity, rows: list[NeuronRow], mechanism: str) -> Finding:
     worst = max(rows, key=lambda row: row.dying_share or 0.0)
     share = worst.dying_share or 0.0
     counts, units = sum(row.dying or 0 for row in rows), sum(row.units for row in rows)
-    bounds = {"warning": thresholds.dying_share_warning, "error": thresholds.dying_share_error}
-    yield Finding(
-        rule="dying-neurons",
-        severity=graded(share, **bounds) or "warning",
+    return Finding(
+        rule=rule,
+        severity=severity,
         layers=tuple(row.activation for row in rows),
         title=f"{counts} of {units} neurons never fire",
-        evidence=f"most in {brief(worst.activation)}: {worst.dying} of {worst.units} "
-        f"({100 * share:.0f} %) are not above zero on any of {worst.rows} rows",
+        evidence=f"most in {brief(worst.activation)} ({worst.function}): {worst.dying} of "
+        f"{worst.units} ({100 * share:.0f} %) are not above zero on any of {worst.rows} rows",
         numbers={"dying": counts, "units": units, "largest_share": share},
-        mechanism="A unit that is off on every row has no gradient: it stays dead, and its zero "
-        "rows and columns make Σx above it and Σ∇h below it singular.",
+        mechanism=mechanism,
         source="paper §4.1, Figure A13",
         remedy="Lower the learning rate or warm it up; He initialisation with biases of zero; a "
         "normalisation before, or a leaky activation. Restart dead units, or prune them.",

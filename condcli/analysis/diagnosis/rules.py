@@ -60,6 +60,7 @@ RULE_NAMES = (
     "rank-collapse",
     "rank-collapse-line",
     "dying-neurons",
+    "leaking-neurons",
     "saturated-neurons",
     "full-neurons",
     "even-errors",
@@ -70,7 +71,7 @@ RULE_NAMES = (
     "chance-accuracy",
 )
 _CONDITIONING = frozenset({"ill-conditioned-input", "ill-conditioned-gradient"})
-_UNITS = frozenset({"dying-neurons", "full-neurons", "saturated-neurons"})
+_UNITS = frozenset({"dying-neurons", "leaking-neurons", "full-neurons", "saturated-neurons"})
 _COLLAPSE = frozenset({"rank-collapse", "rank-collapse-line"})
 _GUESSING = frozenset({"chance-accuracy"})
 _SPOILT = _CONDITIONING | _UNITS | _COLLAPSE | _GUESSING | {"weight-domination"}

@@ -6,6 +6,7 @@ from statistics import median
 import numpy as np
 import pytest
 
+from condcli.analysis.decomposition import layer_spectra
 from condcli.analysis.diagnosis import DEFAULTS, Finding
 from condcli.analysis.diagnosis.depth import decades_over, depth_trends, theil_sen
 from condcli.analysis.diagnosis.network import look_at
@@ -29,7 +30,7 @@ def trends(inputs: list[float], gradients: list[float]) -> list[Finding]:
 
 
 def found(whole: ProbeStats) -> list[Finding]:
-    return list(depth_trends(look_at(whole), DEFAULTS))
+    return list(depth_trends(look_at(whole, layer_spectra(whole)), DEFAULTS))
 
 
 def test_the_slope_is_the_median_over_all_pairs() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from condcli.analysis.decomposition import layer_spectra
 from condcli.analysis.diagnosis import (
     DEFAULTS,
     RULE_NAMES,
@@ -37,7 +38,7 @@ def net(*layers: LayerStats, **changes: Any) -> ProbeStats:
 
 def named(whole: ProbeStats, rule: str, **bounds: float) -> list[Finding]:
     """The findings of this name before those that follow from others are put together."""
-    network, thresholds = look_at(whole), replace(DEFAULTS, **bounds)
+    network, thresholds = look_at(whole, layer_spectra(whole)), replace(DEFAULTS, **bounds)
     found = [item for each in RULES for item in each(network, thresholds)]
     assert {item.rule for item in found} <= set(RULE_NAMES)
     return [item for item in found if item.rule == rule]
@@ -99,6 +100,32 @@ def test_tokens_are_no_input_to_be_normalised() -> None:
     assert named(net(table, large), "unnormalised-input") == []
 
 
+def alike(d: int, copies: int) -> dict[str, Any]:
+    """An input of which the last features repeat the first."""
+    rows = np.random.default_rng(0).standard_normal((500, d))
+    rows[:, d - copies :] = rows[:, :copies]
+    return {"input_moment": rows.T @ rows / 500, "input_mean": rows.mean(axis=0)}
+
+
+def test_a_repeated_feature_of_the_data_is_a_warning() -> None:
+    (found,) = named(net(usual("first", **alike(8, 1)), usual("b", 1)), "duplicated-features")
+    assert (found.layers, found.severity) == (("first",), "warning")
+    assert found.evidence.endswith("7 of 0")
+    few = usual("first", rows=20, input_rows=20, **alike(8, 1))
+    assert named(net(few), "duplicated-features") == []
+
+
+@pytest.mark.parametrize(
+    ("d", "copies", "severity"),
+    [(8, 1, None), (30, 3, None), (30, 4, "warning"), (8, 4, "error")],
+)
+def test_hidden_units_that_are_copies_are_judged_by_their_share(
+    d: int, copies: int, severity: str | None
+) -> None:
+    found = named(net(usual(), usual("b", 1, **alike(d, copies))), "duplicated-units")
+    assert [item.severity for item in found] == ([severity] if severity else [])
+
+
 @pytest.mark.parametrize(("ratio", "found"), [(0.9e-4, True), (1.1e-4, False)])
 def test_a_layer_far_below_the_others_is_dominated(ratio: float, found: bool) -> None:
     layers = [usual("stuck", **sigmas(1.0, ratio)), usual("free", 1, **sigmas(1.0, 0.1))]
@@ -146,6 +173,17 @@ def test_dying_units_are_judged_by_their_share(dying: int, severity: str | None)
     found = named(stats(usual(), activations=(item,)), "dying-neurons")
     assert [finding.severity for finding in found] == ([severity] if severity else [])
     assert all(finding.numbers["dying"] == dying for finding in found)
+
+
+@pytest.mark.parametrize(("dying", "found"), [(74, False), (75, True)])
+def test_units_that_leak_are_not_dead_and_take_more_to_be_worth_a_word(
+    dying: int, found: bool
+) -> None:
+    counts = np.array([0] * dying + [40] * (100 - dying))
+    item = activation(function="gelu", units=100, active_count=counts)
+    whole = stats(usual(), activations=(item,))
+    assert named(whole, "dying-neurons") == []
+    assert [each.severity for each in named(whole, "leaking-neurons")] == ["warning"] * found
 
 
 def test_full_units_are_found_and_those_of_other_functions_are_not() -> None:
@@ -281,9 +319,11 @@ def last(mean: float, **changes: Any) -> LayerStats:
 def test_a_last_layer_of_large_mean_and_gradient_is_about_to_be_spoilt(
     mean: float, ratio: float, found: bool
 ) -> None:
-    whole = net(usual(), last(mean, **sigmas(1.0, ratio)))
+    whole = net(usual(), last(mean, **sigmas(1.0, ratio)), loss=5.0)
     assert [item.layers for item in named(whole, "last-layer-input")] == [("head",)] * found
-    selected = net(usual(), last(mean, **sigmas(1.0, ratio)), selected="fc*")
+    better = net(usual(), last(mean, **sigmas(1.0, ratio)), loss=0.6)  # than ln 2
+    assert named(better, "last-layer-input") == []
+    selected = net(usual(), last(mean, **sigmas(1.0, ratio)), loss=5.0, selected="fc*")
     assert named(selected, "last-layer-input") == []
 
 
