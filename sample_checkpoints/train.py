@@ -9,7 +9,7 @@ training magnifies that: the phenomena stay, the numbers move.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,6 +85,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(RECIPES))
     parser.add_argument("--to", type=Path, default=Path(__file__).parent, metavar="FOLDER")
+    parser.add_argument(
+        "--every", type=int, metavar="N", help="also keep step 0, N, 2N …, as NAME_00000000.pt …"
+    )
     options = parser.parse_args(arguments)
     if unknown := set(options.names) - set(RECIPES):
         parser.error(f"no recipe called {', '.join(sorted(unknown))}")
@@ -92,21 +95,36 @@ def main(arguments: list[str] | None = None) -> None:
     torch.use_deterministic_algorithms(True)
     for name in options.names or RECIPES:
         recipe = RECIPES[name]
-        model, loss = train(recipe)
-        write_checkpoint(
-            options.to / f"{name}.pt",
-            model.state_dict(),
-            arch=recipe.arch,
-            arch_args=recipe.arch_args,
-            step=recipe.steps,
-            data="digits",
-            normalize=NORMALIZE,
-        )
+
+        def keep(step: int, model: nn.Module, name: str = name, recipe: Recipe = recipe) -> None:
+            if options.every and step % options.every == 0:
+                write(recipe, model, step, options.to / f"{name}_{step:08}.pt")
+
+        model, loss = train(recipe, keep)
+        write(recipe, model, recipe.steps, options.to / f"{name}.pt")
         print(f"{name}.pt: loss {loss:.4f} on the last batch")
 
 
-def train(recipe: Recipe) -> tuple[nn.Module, float]:
-    """The trained network, and its loss on the last mini-batch before the last step."""
+def write(recipe: Recipe, model: nn.Module, step: int, file: Path) -> None:
+    """Writes the checkpoint of a step."""
+    write_checkpoint(
+        file,
+        model.state_dict(),
+        arch=recipe.arch,
+        arch_args=recipe.arch_args,
+        step=step,
+        data="digits",
+        normalize=NORMALIZE,
+    )
+
+
+def train(
+    recipe: Recipe, keep: Callable[[int, nn.Module], None] = lambda step, model: None
+) -> tuple[nn.Module, float]:
+    """The trained network, and its loss on the last mini-batch before the last step.
+
+    `keep` is called with the network at every step, from 0, and how many there have been.
+    """
     torch.manual_seed(SEED)
     model = ZOO[recipe.arch](**recipe.arch_args)
     for name in recipe.dominated:
@@ -119,11 +137,13 @@ def train(recipe: Recipe) -> tuple[nn.Module, float]:
         weight_decay=recipe.weight_decay,
         nesterov=recipe.momentum > 0,
     )
-    for inputs, labels in minibatches(recipe.steps):
+    keep(0, model)
+    for step, (inputs, labels) in enumerate(minibatches(recipe.steps), start=1):
         loss = functional.cross_entropy(model(inputs), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        keep(step, model)
     return model, loss.item()
 
 

@@ -16,7 +16,8 @@ _THEN = ("loss", "dying", "full", "weight_norm")
 _PHRASES = {  # of an event of several layers, {when} is "step 3" or "steps 3 to 9"
     "rises": "{words} rises {folds}-fold between steps {since} and {step}",
     "falls": "{words} falls {folds}-fold between steps {since} and {step}",
-    "gets-unknown": "{words} is infinite or not known from {when} on",
+    "gets-unknown": "{words} is unknown from {when} on",
+    "gets-infinite": "{words} is infinite from {when} on",
     "gets-dominated": "enter weight domination at {when}; first {first}",
     "begins-dominated": "are in weight domination from the start",
     "gets-free": "leave weight domination at {when}",

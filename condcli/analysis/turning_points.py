@@ -27,7 +27,8 @@ class TurningPoint:
     since: int = field(metadata={"title": "since", "drop": 2})  # the step at which it begins
     name: str = field(metadata={"title": "name"})
     metric: str = field(metadata={"title": "metric", "shown_in": ("machine",)})
-    # rises, falls, gets-unknown; gets-dominated, begins-dominated, gets-free; gets-many, gets-few
+    # rises, falls, gets-unknown, gets-infinite; gets-dominated, begins-dominated, gets-free;
+    # gets-many, gets-few
     event: str = field(metadata={"title": "event", "shown_in": ("machine",)})
     # the values that it goes between, and the larger over the smaller where it rises or falls
     before: float | None = field(metadata={"title": "before", "shown_in": ("machine",)})
@@ -95,9 +96,9 @@ def _unknown(curves: Series, metric: str, steps: Sequence[int]) -> Iterator[Turn
         finite = [k for k, value in enumerate(values) if value is not None and isfinite(value)]
         if finite and finite[-1] + 1 < len(values):
             step, before = steps[finite[-1] + 1], values[finite[-1]]
-            state = "not known" if values[finite[-1] + 1] is None else "infinite"
+            state = "unknown" if values[finite[-1] + 1] is None else "infinite"
             what = f"{METRICS[metric].words} is {state} from here on"
-            yield _turn(metric, "gets-unknown", name, step, before, None, what)
+            yield _turn(metric, f"gets-{state}", name, step, before, None, what)
 
 
 def _many(curves: Series, metric: str, steps: Sequence[int]) -> Iterator[TurningPoint]:

@@ -84,7 +84,7 @@ def test_the_loss_and_its_turn_are_told() -> None:
 def test_what_is_no_longer_finite_is_told_once_and_only_if_it_stays_so() -> None:
     nan = None
     run = points(STEPS, loss=[1, 1, nan, 1, 1, nan, nan, nan])
-    assert found(run) == [(500, NETWORK, "loss is not known from here on")]
+    assert found(run) == [(500, NETWORK, "loss is unknown from here on")]
     run = points(STEPS, {"fc": {"kappa": [2.0] * 6 + [float("inf")] * 2}})
     assert found(run) == [(600, "fc", "condition number is infinite from here on")]
     run = points(STEPS, {"fc": {"kappa": [kappa(None)] * 8, "lambda_max_input": [None] * 8}})
@@ -114,7 +114,7 @@ def test_every_metric_has_series_and_turning_points(name: str) -> None:
     (curve,) = series(run, name).values()
     assert len(curve) == 8
     assert all(value is not None for value in curve)
-    assert [e for e in turning_points(run, metrics=[name]) if e.event != "gets-unknown"] == []
+    assert turning_points(run, metrics=[name]) == []
 
 
 def test_a_run_of_one_file_has_no_turning_points() -> None:
