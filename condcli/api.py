@@ -67,6 +67,7 @@ def probe(
     layers: Sequence[str] = (),
     exclude: Sequence[str] = (),
     allow_nonfinite: bool = False,
+    max_dim: int = 16_384,
     shard: str | None = None,
     distributed: bool = False,
     command: str = "condcli.probe",
@@ -107,6 +108,7 @@ def probe(
     from condcli.capture.memory import needs, require_room
     from condcli.capture.planning import require_room_for_moments
     from condcli.capture.ranks import ALONE, present
+    from condcli.capture.wide import sketched
 
     if dtype not in DTYPES:
         raise UsageError(f"dtype {dtype!r} does not exist", f"choose {', '.join(DTYPES)}")
@@ -123,6 +125,7 @@ def probe(
         exclude=tuple(exclude),
         autocast=autocast,
         allow_nonfinite=allow_nonfinite,
+        max_dim=max_dim,
         shard=WHOLE if shard is None else Share.parse(shard),
     )
     subject = subject_of(model)
@@ -204,6 +207,7 @@ def probe(
             rehearsal=rehearsal,
             source=probe_set.source,
             progress=lambda examples: progress(examples, own),
+            sketched=sketched(rehearsal.wide, examples, options),
             ranks=ranks,
             saver=saver,
         )

@@ -34,6 +34,7 @@ def provenance_of(totals: Totals, options: Options, **origin: Any) -> Provenance
         conv=options.conv,
         per_example=options.per_example,
         selected=", ".join(globs) or None,
+        max_dim=options.max_dim,
         dtype=str(options.dtype).removeprefix("torch."),
         device=str(options.device),
         **origin,

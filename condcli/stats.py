@@ -44,10 +44,12 @@ class LayerStats:
     bias: bool
     weight_shape: tuple[int, ...]
     parameters: int  # of the model: weight and bias; what an earlier layer has, too, counts there
-    # mean over rows of x xᵀ, (d_in, d_in) or (G, d_in/G, d_in/G); an embedding's diagonal (d_in,)
-    input_moment: FloatArray
+    # mean over rows of x xᵀ, (d_in, d_in) or (G, d_in/G, d_in/G); an embedding's diagonal (d_in,);
+    # None where x is wider than max_dim: then there is a factor
+    input_moment: FloatArray | None
     input_mean: FloatArray  # (d_in,)
-    grad_moment: FloatArray  # (d_out, d_out) or (G, d_out/G, d_out/G): mean over rows of δ δᵀ
+    # mean over rows of δ δᵀ, (d_out, d_out) or (G, d_out/G, d_out/G); None as above
+    grad_moment: FloatArray | None
     grad_mean: FloatArray  # (d_out,)
     weight_singular_values: FloatArray  # descending, of W as a matrix (all groups pooled)
     weight_grad_singular_values: FloatArray  # descending, of ∂L/∂W, L the mean loss
@@ -56,6 +58,13 @@ class LayerStats:
     # λ_max of E[vec(∂ℓ/∂W) vec(∂ℓ/∂W)ᵀ] over examples; None where it was not measured, and why
     weight_grad_moment_lambda_max: float | None = None
     weight_grad_moment_note: str = ""
+    # in place of a moment: F, (k, d_in) or (G, k, d_in/G); FᵀF is the moment, or a sketch of it
+    input_factor: FloatArray | None = None
+    input_error: float | None = None  # no eigenvalue is further from one of FᵀF; 0: none at all
+    input_trace: float | None = None  # of the moment itself, all groups together
+    grad_factor: FloatArray | None = None  # (k, d_out) or (G, k, d_out/G)
+    grad_error: float | None = None
+    grad_trace: float | None = None
     nonfinite: str | None = None  # what is NaN or infinite on purpose, and since which batch
     # of a shard only, for merging; (d_out, …), or (G, d_out/G, …): ∂L/∂W as the matrix of W
     weight_grad: FloatArray | None = None
@@ -82,6 +91,10 @@ class LayerSpectra:
     grad_eigenvalues: FloatArray  # (G, d_out/G), descending in each group
     grad_floor: FloatArray  # (G,)
     grad_ceiling: IntArray  # (G,)
+    # of a moment that a factor stands for: by how much each may be off, all beyond the factor's
+    # too; 0: it is exact; None: the moment itself was solved
+    input_error: float | None = None
+    grad_error: float | None = None
     note: str | None = None  # how they were found, where the usual solver failed
 
 
@@ -152,6 +165,7 @@ class Provenance:
     per_example: str | None = None  # auto, all or none
     dropout: bool | None = None  # of a training's own passes: whether some was active
     selected: str | None = None  # the globs of --layers and --exclude, where there are some
+    max_dim: int | None = None  # the longest x or h whose moment is stored whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,20 @@ def layer(
         "weight_grad_moment_lambda_max": 0.125,
     }
     return LayerStats(**values | changes)
+
+
+def wide(name: str = "wide", *, error: float = 0.0, **changes: Any) -> LayerStats:
+    """A layer whose Σ_x is known by a factor of 4 rows of 6; exact, or within an error."""
+    factor = np.random.default_rng(1).standard_normal((4, 6))
+    moment = factor.T @ factor
+    values: dict[str, Any] = {
+        "input_moment": None,
+        "input_factor": factor,
+        "input_error": error,
+        "input_trace": float(np.trace(moment)) + error,
+        "input_mean": np.zeros(6),
+    }
+    return replace(layer(name, moment), **values | changes)
 
 
 def activation(name: str = "act", **changes: Any) -> ActivationStats:

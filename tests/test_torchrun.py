@@ -21,8 +21,9 @@ import torch
 from torch import nn
 
 import condcli
-from tests.capture.parts import NETS, assert_same
+from tests.capture.parts import NETS, WIDE, assert_same
 from tests.capture.rank_program import IDLE_BUT_COMPUTED
+from tests.capture.test_wide import moment_of, sides
 
 PATIENCE = 120
 ROOT = Path(__file__).parents[1]
@@ -120,6 +121,25 @@ def test_three_processes_measure_what_one_does(jobs: dict[str, Job]) -> None:
         together = condcli.read(jobs["program"].folder / f"{number}.h5")
         assert_same(together, one)
         assert len(together.layers) > 1, name
+
+
+def test_three_processes_sketch_what_is_too_wide(jobs: dict[str, Job]) -> None:
+    """Sums of sketches are those of one process; rows that it would keep are sketched, too."""
+    code, _, err = jobs["program"].ended()
+    assert code == 0, err
+    for number, (name, net) in enumerate(WIDE.items(), start=len(NETS)):
+        one = condcli.probe(net.model(), net.batches(), dtype="float64", **net.options)
+        together = condcli.read(jobs["program"].folder / f"{number}.h5")
+        for layer_name, layer, side in sides(one):
+            other = together.layers[layer_name]
+            size = float(np.abs(moment_of(layer, side)).max())
+            np.testing.assert_allclose(
+                moment_of(other, side), moment_of(layer, side), rtol=0, atol=1e-8 * size
+            )
+            if getattr(layer, f"{side}_error") is not None:
+                trace = getattr(layer, f"{side}_trace")
+                assert getattr(other, f"{side}_trace") == pytest.approx(trace, rel=1e-12)
+                assert getattr(other, f"{side}_error") > 0, name
 
 
 def test_a_computed_weight_that_some_processes_never_saw_is_refused(jobs: dict[str, Job]) -> None:

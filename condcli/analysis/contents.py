@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -22,6 +23,8 @@ class ContentRow:
     groups: int | None = field(default=None, metadata={"title": "groups", "drop": 2})
     calls: int | None = field(default=None, metadata={"title": "calls", "drop": 2})
     parameters: int | None = field(default=None, metadata={"title": "parameters", "drop": 2})
+    # what is stored where it is wider than max_dim
+    form: str | None = field(default=None, metadata={"title": "form", "optional": True})
     # ok, or not finite: WHICH
     status: str = field(default="ok", metadata={"title": "status"})
 
@@ -69,8 +72,19 @@ def _layer_row(layer: LayerStats) -> ContentRow:
         groups=layer.groups,
         calls=layer.calls,
         parameters=layer.parameters,
+        form=", ".join(_forms(layer)) or None,
         status=f"not finite{allowed}: {', '.join(broken)}" if broken else "ok",
     )
+
+
+def _forms(layer: LayerStats) -> Iterator[str]:
+    """In words, what stands for a moment."""
+    for sign, factor, error in (
+        ("Σx", layer.input_factor, layer.input_error),
+        ("Σ∇h", layer.grad_factor, layer.grad_error),
+    ):
+        if factor is not None:
+            yield f"{sign}: {factor.shape[-2]} rows" if error == 0 else f"{sign}: sketch"
 
 
 def _activation_row(item: ActivationStats) -> ContentRow:

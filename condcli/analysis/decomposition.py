@@ -13,12 +13,13 @@ from condcli.analysis.eigenvalues import (
     spectrum_of,
     unknown_spectrum,
 )
+from condcli.analysis.factors import factor_spectrum_of
 from condcli.analysis.selection import selected_names
 from condcli.analysis.solvers import EigenSolver, Solve
 from condcli.stats import FloatArray, LayerSpectra, LayerStats, ProbeStats
 from condcli.statsfile import Records, kept_spectra
 
-Find = Callable[..., Spectrum]  # of a moment, given its rows, precision, name and solver
+Find = Callable[..., Spectrum]  # of a matrix, given its rows, precision, name and solver
 
 _SMALL = 2**24  # bytes of a file whose layers are solved sooner than threads start
 _MEMORY = 2**31  # bytes that layers solved side by side may take
@@ -39,8 +40,7 @@ def layer_spectra(
     take a layer each at a time, which pays where BLAS has one thread. Raises `UsageError` for a
     glob that matches nothing and `InputError` naming a layer whose matrix is no second moment.
     """
-    find: Find = spectrum_of if top is None else partial(leading_spectrum_of, count=top)
-    of_layer = partial(_of_layer, stats=stats, find=find, solve=solve)
+    of_layer = partial(_of_layer, stats=stats, top=top, solve=solve)
     names = selected_names(stats, layers)
     return list(_in_threads(of_layer, names, min(workers, _room(stats, names))))
 
@@ -71,27 +71,33 @@ def _in_threads(
         pool.shutdown(cancel_futures=True)
 
 
-def _of_layer(name: str, *, stats: ProbeStats, find: Find, solve: Solve) -> LayerSpectra:
+def _of_layer(name: str, *, stats: ProbeStats, top: int | None, solve: Solve) -> LayerSpectra:
     kept = kept_spectra(stats, name)
     if kept is not None:
         return kept
-    return _computed(stats.layers[name], stats.provenance.dtype, find, solve)
+    return _computed(stats.layers[name], stats.provenance.dtype, top, solve)
 
 
-def _computed(layer: LayerStats, dtype: str, find: Find, solve: Solve) -> LayerSpectra:
+def _computed(layer: LayerStats, dtype: str, top: int | None, solve: Solve) -> LayerSpectra:
     notes = [f"not finite: {layer.nonfinite}"] if layer.nonfinite else []
 
-    def found(moment: FloatArray, rows: int, what: str) -> Spectrum:
+    def found(find: Find, matrix: FloatArray, rows: int, what: str) -> Spectrum:
         name = f"layer {layer.name!r}: its {what} moment"
-        if layer.nonfinite and not np.isfinite(moment).all():
-            return unknown_spectrum(moment)
+        if layer.nonfinite and not np.isfinite(matrix).all():
+            return unknown_spectrum(matrix)
         solver = EigenSolver(solve, name)
-        spectrum = find(moment, rows=rows, eps=float(np.finfo(dtype).eps), name=name, solve=solver)
+        spectrum = find(matrix, rows=rows, eps=float(np.finfo(dtype).eps), name=name, solve=solver)
         notes.extend([f"{what}: {solver.note}"] if solver.note else [])
         return spectrum
 
-    x = found(layer.input_moment, layer.input_rows, "input")
-    grad = found(layer.grad_moment, layer.rows, "gradient")
+    x = found(
+        *_way(layer.input_moment, layer.input_factor, layer.input_error, top),
+        layer.input_rows,
+        "input",
+    )
+    grad = found(
+        *_way(layer.grad_moment, layer.grad_factor, layer.grad_error, top), layer.rows, "gradient"
+    )
     return LayerSpectra(
         name=layer.name,
         kind=layer.kind,
@@ -106,5 +112,18 @@ def _computed(layer: LayerStats, dtype: str, find: Find, solve: Solve) -> LayerS
         grad_eigenvalues=grad.values,
         grad_floor=grad.floor[:, 0],
         grad_ceiling=grad.ceiling[:, 0],
+        input_error=layer.input_error,
+        grad_error=layer.grad_error,
         note="; ".join(notes) or None,
     )
+
+
+def _way(
+    moment: FloatArray | None, factor: FloatArray | None, error: float | None, top: int | None
+) -> tuple[Find, FloatArray]:
+    """How to find the spectrum of a moment, and of what: the moment itself or its factor."""
+    if moment is not None:
+        return spectrum_of if top is None else partial(leading_spectrum_of, count=top), moment
+    assert factor is not None, "a layer with neither moment nor factor cannot be read"
+    assert error is not None, "nor one that has a factor and no error"
+    return partial(factor_spectrum_of, error=error, count=top), factor

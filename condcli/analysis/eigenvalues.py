@@ -34,12 +34,14 @@ class Spectrum:
     """The eigenvalues of G positive semidefinite d × d matrices; their union is one layer's.
 
     An eigenvalue at or below the noise floor is not resolved: all that is known is that it lies
-    between zero and the floor. Beyond the rank ceiling it is zero.
+    between zero and the floor. Beyond the rank ceiling it is zero. Those of a sketch are below
+    the matrices' own, by `error` at most.
     """
 
     values: FloatArray  # (G, d), descending in each group
     floor: FloatArray  # (G, 1): the noise floor, d · eps · λ_1 of the group
     ceiling: IntArray  # (G, 1): no group has more non-zero eigenvalues than this
+    error: float = 0.0  # no larger than the floor
 
     @cached_property
     def resolved(self) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
@@ -54,7 +56,7 @@ class Spectrum:
     @cached_property
     def upper(self) -> FloatArray:
         """The most that the eigenvalues can be, (G, d), descending in each group."""
-        return np.where(self.resolved, self.values, np.where(self._possible, self.floor, 0.0))
+        return np.where(self._possible, np.maximum(self.floor, self.values + self.error), 0.0)
 
     @property
     def rank(self) -> Rank:
@@ -73,19 +75,25 @@ class Spectrum:
 
     @property
     def effective_rank(self) -> float | None:
-        """exp of the entropy of the resolved eigenvalues, normalised to sum 1; None when all are 0.
+        """exp of the entropy of the resolved eigenvalues, normalised to sum 1; None when all are 0,
+        and of a sketch, which lacks those that make it.
 
         Roy & Vetterli, "The effective rank", EUSIPCO 2007.
         """
         values = self.values[self.resolved]
-        if not values.size:
+        if not values.size or self.error:
             return None
         shares = values / values.sum()
         return math.exp(-float(shares @ np.log(shares)))
 
     def scaled(self, factor: float) -> Spectrum:
         """The spectrum of the matrices times a positive factor."""
-        return replace(self, values=factor * self.values, floor=factor * self.floor)
+        return replace(
+            self,
+            values=factor * self.values,
+            floor=factor * self.floor,
+            error=factor * self.error,
+        )
 
     @cached_property
     def _possible(self) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
@@ -110,7 +118,7 @@ def spectrum_of(
         raise InputError(f"{name} has the eigenvalue {least.min():.3g}, below zero", DAMAGED)
     # A second moment has no negative eigenvalue: one that shows up measures the rounding itself.
     floor = np.maximum(values.shape[1] * eps * largest, -least)
-    ceiling = _rank_ceiling(seen, rows, eps, floor[:, 0])
+    ceiling = rank_ceiling(seen, rows, eps, floor[:, 0])
     return Spectrum(values=np.maximum(values, 0.0), floor=floor, ceiling=ceiling)
 
 
@@ -150,7 +158,7 @@ def leading_spectrum_of(
         groups.append(found[:count])
     values = np.maximum(groups, 0.0)
     floor = matrices.shape[1] * eps * values[:, :1]
-    ceiling = _rank_ceiling(seen, rows, eps, floor[:, 0])
+    ceiling = rank_ceiling(seen, rows, eps, floor[:, 0])
     return Spectrum(values=values, floor=floor, ceiling=ceiling)
 
 
@@ -200,7 +208,7 @@ def _spectrum_of_diagonal(diagonal: FloatArray, rows: int, name: str) -> Spectru
     )
 
 
-def _rank_ceiling(seen: Overview, rows: int, eps: float, floor: FloatArray) -> IntArray:
+def rank_ceiling(seen: Overview, rows: int, eps: float, floor: FloatArray) -> IntArray:
     """The most non-zero eigenvalues that each group can have, (G, 1).
 
     One a row, none for a unit that is zero in every row, and one less when the units sum to zero

@@ -14,6 +14,7 @@ from dataclasses import fields
 import numpy as np
 
 from condcli.analysis.eigenvalues import spectrum_of
+from condcli.analysis.factors import mean_squares
 from condcli.analysis.soundness import look_over
 from condcli.analysis.workspace import require_workspace
 from condcli.errors import InputError
@@ -49,8 +50,11 @@ def symmetric(layer: LayerStats, provenance: Provenance) -> int:
 
 
 def positive(layer: LayerStats, provenance: Provenance) -> int:
-    """Moments have no negative eigenvalue, and an embedding's diagonal sums to 1."""
-    found = 0
+    """Moments have no negative eigenvalue, and an embedding's diagonal sums to 1.
+
+    What stands for one has none in any case: its trace is the moment's own, or less if a sketch.
+    """
+    found = sum(_check_factor(layer, side, provenance) for side in ("input", "grad"))
     for name, matrices, rows in _moments(layer):
         found += len(_stack(matrices))
         if matrices.ndim == 1:
@@ -64,15 +68,12 @@ def positive(layer: LayerStats, provenance: Provenance) -> int:
 
 def means(layer: LayerStats, provenance: Provenance) -> int:
     """The square of a mean is no larger than the mean of the squares."""
-    found = 0
-    for name, matrices, _ in _moments(layer):
-        mean_name = name.replace("_moment", "_mean")
-        mean: FloatArray = getattr(layer, mean_name)
-        squares = matrices if matrices.ndim == 1 else np.diagonal(_stack(matrices), 0, 1, 2).ravel()
+    for side in ("input", "grad"):
+        mean: FloatArray = getattr(layer, f"{side}_mean")
+        squares = mean_squares(layer, side) + (getattr(layer, f"{side}_error") or 0.0)
         slack = math.sqrt(_eps(provenance)) * squares.max(initial=0.0)
-        require((mean**2 <= squares + slack).all(), f"{mean_name} is too large for {name}")
-        found += 1
-    return found
+        require((mean**2 <= squares + slack).all(), f"{side}_mean is too large for {side}_moment")
+    return 2
 
 
 def singular_values(layer: LayerStats, provenance: Provenance) -> int:
@@ -111,6 +112,23 @@ LAWS: dict[str, tuple[str, Callable[[LayerStats, Provenance], int]]] = {
     "norms of singular values": ("lists", singular_values),
     "counts of layers": ("counts", counts),
 }
+
+
+def _check_factor(layer: LayerStats, side: str, provenance: Provenance) -> int:
+    """How many factors one side has, whose trace and error can be true."""
+    factor: FloatArray | None = getattr(layer, f"{side}_factor")
+    if factor is None:
+        return 0
+    error, trace = getattr(layer, f"{side}_error"), getattr(layer, f"{side}_trace")
+    held = float(np.linalg.norm(factor.astype(np.float64))) ** 2
+    slack = math.sqrt(_eps(provenance)) * max(held, trace)
+    require(error >= 0, f"{side}_error is {error:.6g}")
+    above = held - trace
+    require(
+        above <= slack and (error or above >= -slack),
+        f"{side}_factor has the trace {held:.6g}, and {side}_trace is {trace:.6g}",
+    )
+    return 1 if factor.ndim == 2 else len(factor)
 
 
 def _moments(layer: LayerStats) -> Iterator[tuple[str, FloatArray, int]]:

@@ -9,7 +9,7 @@ from itertools import zip_longest
 import numpy as np
 
 from condcli.analysis.decomposition import layer_spectra
-from condcli.analysis.scaling import descending, known, reported
+from condcli.analysis.scaling import descending, error_of, known, reported
 from condcli.analysis.solvers import Solve
 from condcli.errors import UsageError
 from condcli.stats import LayerSpectra, ProbeStats
@@ -30,6 +30,9 @@ class LeadingRow:
     )  # None beyond the last, and where not finite
     lambda_k_grad: float | None = field(metadata={"title": "λ(Σ∇h)"})
     lambda_k: float | None = field(metadata={"title": "λ(F)"})
+    # as a SpectrumRow's
+    error_input: float | None = field(metadata={"title": "±λ(Σx)", "optional": True})
+    error_grad: float | None = field(metadata={"title": "±λ(Σ∇h)", "optional": True})
     note: str = field(metadata={"title": "note", "shown_in": ("machine",)})  # as a SpectrumRow's
 
 
@@ -71,5 +74,7 @@ def _rows(found: LayerSpectra, conv: str, top: int) -> Iterator[LeadingRow]:
             lambda_k_input=of_input,
             lambda_k_grad=of_grad,
             lambda_k=of_f,
+            error_input=error_of(factors.input, found.input_error),
+            error_grad=error_of(factors.grad, found.grad_error),
             note=found.note or "",
         )

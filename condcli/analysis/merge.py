@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from condcli.analysis import shards as provenances
+from condcli.analysis.factors import stacked
 from condcli.analysis.singular_values import singular_values
 from condcli.errors import InputError
 from condcli.stats import (
@@ -150,10 +151,8 @@ def _layer(
         input_rows=sum(input_rows),
         calls=round(float(np.average([part.calls for part in parts], weights=part_terms))),
         positions=sum(rows) / terms,
-        input_moment=_sum([part.input_moment for part in parts], input_rows, sum(input_rows)),
-        input_mean=_sum([part.input_mean for part in parts], input_rows, sum(input_rows)),
-        grad_moment=_sum([part.grad_moment for part in parts], rows, sum(rows)),
-        grad_mean=_sum([part.grad_mean for part in parts], rows, sum(rows)),
+        **_side("input", parts, input_rows),
+        **_side("grad", parts, rows),
         weight_grad_singular_values=singular_values(weight_grad, f"layer {first.name!r}: ∂L/∂W"),
         weight_grad_norm=float(np.linalg.norm(weight_grad)),
         weight_grad_moment_lambda_max=None,
@@ -162,6 +161,26 @@ def _layer(
         first_place=None,
         nonfinite="; ".join(dict.fromkeys(p.nonfinite for p in parts if p.nonfinite)) or None,
     )
+
+
+def _side(side: str, parts: Sequence[LayerStats], rows: Sequence[int]) -> dict[str, Any]:
+    """Mean and moment of one side, or the factor that stands for that."""
+    total, every = sum(rows), {name: [getattr(p, name) for p in parts] for name in _fields(side)}
+    mean, moment, factor, error, trace = _fields(side)
+    merged: dict[str, Any] = {mean: _sum(every[mean], rows, total)}
+    if all(each is not None for each in every[moment]):
+        return merged | {moment: _sum(every[moment], rows, total)}
+    if any(each is not None for each in every[moment]):
+        raise InputError(
+            f"layer {parts[0].name!r}: not all shards have its {moment}", "probe all shards alike"
+        )
+    weights = [each / total for each in rows]
+    merged[factor], merged[error] = stacked(every[factor], every[error], weights)
+    return merged | {trace: float(np.dot(every[trace], weights))}
+
+
+def _fields(side: str) -> list[str]:
+    return [f"{side}_{part}" for part in ("mean", "moment", "factor", "error", "trace")]
 
 
 def _weight_grad(layer: LayerStats) -> FloatArray:

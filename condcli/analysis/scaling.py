@@ -36,15 +36,24 @@ def reported(found: LayerSpectra, conv: str) -> Factors:
         values=found.input_eigenvalues,
         floor=found.input_floor[:, None],
         ceiling=found.input_ceiling[:, None],
+        error=found.input_error or 0.0,
     )
     grad = Spectrum(
         values=found.grad_eigenvalues,
         floor=found.grad_floor[:, None],
         ceiling=found.grad_ceiling[:, None],
+        error=found.grad_error or 0.0,
     )
     if conv == "channels":
         return Factors(input=x, grad=grad.scaled(found.positions**2), scale=1.0)
     return Factors(input=x, grad=grad, scale=found.positions)
+
+
+def error_of(found: Spectrum, stored: float | None) -> float | None:
+    """By how much a spectrum, in the scale it is reported in, may be off; None of a whole moment,
+    and where it is not finite.
+    """
+    return None if stored is None else known(found.error)
 
 
 def known(value: float) -> float | None:

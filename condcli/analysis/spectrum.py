@@ -15,7 +15,7 @@ from condcli.analysis.condition import (
 from condcli.analysis.decomposition import layer_spectra
 from condcli.analysis.defaults import PERCENTAGES
 from condcli.analysis.eigenvalues import Rank, Spectrum
-from condcli.analysis.scaling import Factors, known, reported
+from condcli.analysis.scaling import Factors, error_of, known, reported
 from condcli.analysis.solvers import Solve
 from condcli.errors import UsageError
 from condcli.stats import LayerSpectra, ProbeStats
@@ -40,6 +40,9 @@ class SpectrumRow:
     lambda_max_input: float | None = field(metadata={"title": "λ(Σx)"})
     lambda_max_grad: float | None = field(metadata={"title": "λ(Σ∇h)"})
     lambda_max: float | None = field(metadata={"title": "λ(F)"})
+    # by how much the eigenvalues of a layer wider than max_dim may be off; None: it is not
+    error_input: float | None = field(metadata={"title": "±λ(Σx)", "optional": True})
+    error_grad: float | None = field(metadata={"title": "±λ(Σ∇h)", "optional": True})
     kappa_input: Kappas = field(metadata={"title": "κ{}(Σx)", "drop": 1, "drop_step": 3})
     kappa_grad: Kappas = field(metadata={"title": "κ{}(Σ∇h)", "drop": 1, "drop_step": 3})
     kappa: Kappas = field(metadata={"title": "κ{}(F)", "drop": 1, "drop_step": 3})
@@ -67,6 +70,7 @@ class EigenvalueRow:
     index: int = field(metadata={"title": "index"})  # from 1, descending
     eigenvalue: float | None = field(metadata={"title": "eigenvalue"})
     resolved: bool = field(metadata={"title": "above noise", "format": "yes|no"})
+    error: float | None = field(metadata={"title": "±", "optional": True})  # as a SpectrumRow's
     note: str = field(metadata={"title": "note", "shown_in": ("machine",)})  # as a SpectrumRow's
 
 
@@ -129,7 +133,8 @@ def eigenvalues(
 def _eigenvalue_rows(
     item: LayerSpectra, factors: Factors, top: int | None
 ) -> Iterator[EigenvalueRow]:
-    for matrix, found in (("input", factors.input), ("grad", factors.grad)):
+    sides = (("input", factors.input, item.input_error), ("grad", factors.grad, item.grad_error))
+    for matrix, found, error in sides:
         for group, index in np.ndindex(found.values[:, :top].shape):
             yield EigenvalueRow(
                 layer=item.name,
@@ -138,6 +143,7 @@ def _eigenvalue_rows(
                 index=index + 1,
                 eigenvalue=known(float(found.values[group, index])),
                 resolved=bool(found.resolved[group, index]),
+                error=error_of(found, error),
                 note=item.note or "",
             )
 
@@ -153,6 +159,8 @@ def _row(found: LayerSpectra, factors: Factors, percent: Sequence[float]) -> Spe
         lambda_max_input=known(x.largest),
         lambda_max_grad=known(grad.largest),
         lambda_max=known(factors.largest(1)[0]),
+        error_input=error_of(x, found.input_error),
+        error_grad=error_of(grad, found.grad_error),
         kappa_input={key(p): condition_number(x, p) for p in percent},
         kappa_grad={key(p): condition_number(grad, p) for p in percent},
         kappa={key(p): kronecker_condition_number(x, grad, p) for p in percent},

@@ -86,8 +86,9 @@ def _check_traces(layer: LayerStats, stats: ProbeStats) -> None:
     for name in ("input", "grad") if kept else ():
         values, moment = getattr(kept, f"{name}_eigenvalues"), getattr(layer, f"{name}_moment")
         if moment is None:
-            continue
-        trace = moment.sum() if moment.ndim == 1 else moment.trace(axis1=-2, axis2=-1).sum()
+            trace = np.linalg.norm(getattr(layer, f"{name}_factor").astype(np.float64)) ** 2
+        else:
+            trace = moment.sum() if moment.ndim == 1 else moment.trace(axis1=-2, axis2=-1).sum()
         require(
             abs(values.sum() - trace) <= 1e-3 * trace,
             f"the kept {name}_eigenvalues sum to {values.sum():.6g}, not to the trace {trace:.6g}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from condcli.capture.patch_moment import PatchMoment
 from condcli.capture.per_example import NO_EXAMPLE_AXIS, ExampleGradients
 from condcli.capture.ranks import Ranks
 from condcli.capture.weights import Block, Piece, Use
+from condcli.capture.wide_moment import WideMoment
 from condcli.stats import NO_GRADIENT, PART_OF_GRADIENT, SAW_NO_ROWS, FloatArray, LayerStats
 
 LOW_PRECISION = (torch.bfloat16, torch.float16)
@@ -36,7 +38,9 @@ class LayerCapture:
         place: int,
         options: Options,
         example_first: bool,
+        sketched: bool = False,
     ) -> None:
+        """``sketched``: it will see more rows than are kept of wide ones."""
         self.name = name
         self.use = use
         self.kind = call.kind
@@ -44,8 +48,8 @@ class LayerCapture:
         self.bias = call.bias is not None
         self.order = order
         self.first_place = place  # of the batch that it first ran on
-        self.inputs = _inputs_of(call, options.conv)
-        self.grads = Moment()
+        self.inputs = _inputs_of(call, use, options, sketched)
+        self.grads = _grads_of(call, use, options, sketched)
         self.calls = 0
         self.calls_with_grad = 0
         self.passes = 0
@@ -178,10 +182,10 @@ class LayerCapture:
             bias=self.bias,
             weight_shape=tuple(weight.shape),
             parameters=parameters,
-            input_moment=self.inputs.second().numpy(),
             input_mean=input_mean,
-            grad_moment=self.grads.second().numpy(),
             grad_mean=grad_mean,
+            **_moment("input", self.inputs),
+            **_moment("grad", self.grads),
             weight_singular_values=singular_values,
             weight_grad_singular_values=grad_singular_values,
             weight_norm=float(weight.norm()),
@@ -200,13 +204,44 @@ class LayerCapture:
         return matrices[0] if self.map.groups == 1 else matrices
 
 
-def _inputs_of(call: Call, view: str) -> Moment | PatchMoment | Frequencies:
+def _inputs_of(
+    call: Call, use: Use, options: Options, sketched: bool
+) -> Moment | PatchMoment | WideMoment | Frequencies:
     if isinstance(call.map, Lookup):
         return Frequencies(len(call.weight))
-    if not isinstance(call.map, Convolution) or view == "channels":
-        return Moment()
-    places = prod(call.map.kernel)
-    return PatchMoment((places, call.map.weight_matrix(call.weight).shape[2] // places))
+    features, places = _shape(call, use)[2], prod(call.map.kernel)
+    channels = features // places
+    if not isinstance(call.map, Convolution) or options.conv == "channels":
+        wide = channels > options.max_dim
+        return WideMoment(options.max_dim, sketched=sketched) if wide else Moment()
+    patch = (places, channels)
+    if features > options.max_dim:
+        return WideMoment(options.max_dim, sketched=sketched, patch=patch)
+    return PatchMoment(patch)
+
+
+def _grads_of(call: Call, use: Use, options: Options, sketched: bool) -> Moment | WideMoment:
+    if _shape(call, use)[1] > options.max_dim:
+        return WideMoment(options.max_dim, sketched=sketched)
+    return Moment()
+
+
+def _shape(call: Call, use: Use) -> tuple[int, ...]:
+    """G, d_out/G, d_in/G."""
+    return tuple(call.map.weight_matrix(use.weight(use.block.parameter)).shape)
+
+
+def _moment(side: str, moment: Moment | PatchMoment | WideMoment | Frequencies) -> dict[str, Any]:
+    """What `LayerStats` has of one side: the moment, or what stands for it."""
+    if not isinstance(moment, WideMoment):
+        return {f"{side}_moment": moment.second().numpy()}
+    factor = moment.factor()
+    return {
+        f"{side}_moment": None,
+        f"{side}_factor": factor.rows,
+        f"{side}_error": factor.error,
+        f"{side}_trace": factor.trace,
+    }
 
 
 def _widened(tensor: Tensor) -> Tensor:

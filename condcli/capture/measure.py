@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
@@ -53,6 +53,7 @@ def measure(
     rehearsal: Rehearsal,
     source: str,
     progress: Callable[[int], None],
+    sketched: Container[str] = (),
     ranks: Ranks = ALONE,
     saver: Saver | None = None,
 ) -> Measurement:
@@ -61,7 +62,8 @@ def measure(
     ``model`` is left exactly as it was. Gradients are of the summed loss, so how the examples
     fall into batches does not matter (batch statistics, ``norm="batch"``, apart).
     ``rehearsal`` is that of the same network and data; ``source`` names the data in errors;
-    ``progress`` is called with the examples done, after each batch. Of several ``ranks``, whose
+    ``progress`` is called with the examples done, after each batch. ``sketched`` layers will have
+    more rows than are kept of wide ones (``wide.sketched``). Of several ``ranks``, whose
     ``batches`` are their shares of the same probe set, the first has layers, all have the totals.
     With a ``saver``, one process alone saves its state between batches, or goes on from one.
 
@@ -74,6 +76,7 @@ def measure(
         trusted=rehearsal.example_first,
         shared=rehearsal.shared,
         time_first=rehearsal.time_first,
+        sketched=sketched,
     )
     device = options.device
     with undisturbed(model, options, channels_last=rehearsal.channels_last):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from condcli import machine
 from condcli.capture.large_pages import give_back_pieces
+from condcli.capture.wide import wide_need
 from condcli.errors import CannotFinishError
 
 if TYPE_CHECKING:
@@ -156,6 +157,8 @@ def needs(
             f"leave large layers out, such as --exclude {rehearsal.widest}",
         ),
     }
+    if rehearsal.wide:
+        found["wide layers"] = wide_need(rehearsal.wide, examples, options)
     if options.per_example != "none":
         numbers, way_out = _of_each_example(rehearsal, options)
         need = float(numbers * examples * options.dtype.itemsize)
@@ -173,7 +176,8 @@ def moments_need(numbers: int, widest: str) -> tuple[float, str]:
     """What so many entries take, and what makes it less: to leave out the ``widest`` layer."""
     return (
         float(MOMENT_BYTES * numbers),
-        f"leave wide layers out, such as --exclude {widest}, or name some with --layers",
+        f"pass a smaller --max-dim, or leave wide layers out, such as --exclude {widest}, or name "
+        "some with --layers",
     )
 
 

@@ -47,6 +47,7 @@ class Capture(TorchFunctionMode):
         trusted: Container[str] = (),
         shared: Container[str] = (),
         time_first: Container[str] = (),
+        sketched: Container[str] = (),
     ) -> None:
         super().__init__()
         self.options = options
@@ -63,6 +64,7 @@ class Capture(TorchFunctionMode):
         self._trusted = trusted  # layers whose input's first axis is the examples'
         self._shared = shared  # layers that have the same rows whatever the examples
         self._time_first = time_first  # layers whose rows, all in one axis, run in the order (T, N)
+        self._sketched = sketched  # layers that will see more rows than are kept of wide ones
         self._latest_time_first = False  # whether the layer that ran last is one
         self._origins = Origins(self.weights.parameters)
         self._padding: Padding | None = None
@@ -231,6 +233,7 @@ class Capture(TorchFunctionMode):
                 place=self.place,
                 options=self.options,
                 example_first=self._is_example_first(name, call),
+                sketched=name in self._sketched,
             )
         if out.dtype in LOW_PRECISION and call.x.is_floating_point():
             call = replace(call, x=call.x.to(out.dtype))  # as autocast rounds what it is given

@@ -10,6 +10,7 @@ import torch
 from condcli.batch import WHOLE, Share
 from condcli.errors import UsageError
 
+MAX_DIM = 16_384  # such a moment takes 1 GiB in float32, 2 GiB in float64
 CHOICES = {
     "conv": ("channels", "patches"),
     "norm": ("batch", "running"),
@@ -33,6 +34,7 @@ class Options:
     autocast: str = "none"  # of the network; the moments stay in dtype
     shard: Share = WHOLE  # the part of the probe set that is measured
     allow_nonfinite: bool = False  # keep layers with NaN or infinity, flagged
+    max_dim: int = MAX_DIM  # the longest x or h whose moment is stored whole
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -42,6 +44,8 @@ class Options:
                     f"{name.replace('_', '-')} {value!r} does not exist",
                     f"choose {', '.join(choices)}",
                 )
+        if self.max_dim < 1:
+            raise UsageError(f"max-dim {self.max_dim} does not exist", "give 1 or more")
         if self.autocast != "none" and self.dtype != torch.float32:
             raise UsageError(
                 f"--autocast {self.autocast} goes with float32 only", "leave out --dtype float64"

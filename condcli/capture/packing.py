@@ -31,6 +31,7 @@ from condcli.capture.per_example import (
 from condcli.capture.state_file import DTYPES
 from condcli.capture.totals import Totals
 from condcli.capture.weights import Block, Key, Piece, Use
+from condcli.capture.wide_moment import WideMoment
 
 Word = Any
 PLAIN = (bool, int, float, str, type(None))
@@ -42,6 +43,7 @@ CLASSES: dict[str, type] = {
         PatchMoment,
         DisplacedMoment,
         Frequencies,
+        WideMoment,
         ExampleGradients,
         GradientFactors,
         LookupGradients,

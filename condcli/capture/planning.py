@@ -32,8 +32,14 @@ def moment_numbers(model: nn.Module, options: Options) -> dict[str, int]:
         if sizes is not None:
             groups, inputs, outputs = sizes
             table = isinstance(module, nn.Embedding)
-            found[name] = groups * ((inputs if table else inputs**2) + outputs**2)
+            of_inputs = inputs if table else _entries(inputs, options)
+            found[name] = groups * (of_inputs + _entries(outputs, options))
     return found
+
+
+def _entries(size: int, options: Options) -> int:
+    """Those of a moment; 0 for a wide one, whose size the rows decide, which a rehearsal tells."""
+    return size**2 if size <= options.max_dim else 0
 
 
 def _sizes(module: nn.Module, view: str) -> tuple[int, int, int] | None:

@@ -19,6 +19,7 @@ from condcli.capture.options import Options
 from condcli.capture.padding import runs_time_first
 from condcli.capture.undisturbed import in_channels_last, undisturbed
 from condcli.capture.weights import Use
+from condcli.capture.wide import WideSide, WideSides
 from condcli.errors import InputError, UsageError
 from condcli.user_code import foreign_code, one_line
 
@@ -51,6 +52,7 @@ class Rehearsal:
     time_first: frozenset[str]  # layers whose rows, all in one axis, run in the order (T, N)
     moment_numbers: int  # entries of all moments
     widest: str  # the layer that has the most of them
+    wide: WideSides  # what has no moment of its own
     gradient_numbers: int  # weights of the layers that see more than one row per example
     most_gradients: int  # of them, those of the largest layer
     factor_numbers: int  # inputs and outputs of the layers that see one row per example
@@ -68,6 +70,7 @@ class Survey(Capture):
         self.shared: set[str] = set()
         self.time_first: set[str] = set()
         self.moments: dict[str, int] = {}
+        self.wide: dict[str, dict[str, WideSide]] = {}  # by the layer and its side
         self.gradients: dict[str, int] = {}
         self.factors: dict[str, int] = {}
         self.most_weights = 0
@@ -83,7 +86,13 @@ class Survey(Capture):
         if self.options.conv == "channels":
             d_in //= prod(call.map.kernel)
         table = isinstance(call.map, Lookup)
-        self.moments[name] = groups * (d_in if table else d_in**2) + groups * d_out**2
+        # In the view channels, the rows of a convolution's input are not those of its output.
+        source = call.x if self.options.conv == "channels" and call.map.kernel else out
+        self.moments[name] = groups * d_in if table else 0
+        for side, features, rows in (("input", d_in, source), ("grad", d_out, out)):
+            if side == "grad" or not table:
+                seen = rows.numel() / rows.shape[call.map.unit_axis] / self.examples
+                self.moments[name] += self._entries(name, side, groups, features, rows=seen)
         if call.map.is_batch_of(call.x, self.examples):
             self.example_first.add(name)
         if table:
@@ -92,6 +101,15 @@ class Survey(Capture):
             self.gradients[name] = matrices.numel()
         else:
             self.factors[name] = d_in + d_out
+
+    def _entries(self, name: str, side: str, groups: int, features: int, *, rows: float) -> int:
+        """Those of the moment of one side of a layer; of one that is too wide for it, its rows."""
+        if features <= self.options.max_dim:
+            return groups * features**2
+        sides = self.wide.setdefault(name, {})
+        before = sides[side].rows if side in sides else 0.0  # of other calls
+        sides[side] = WideSide(groups * features, before + rows)
+        return 0
 
 
 def rehearse(model: nn.Module, x: Tensors, options: Options, *, source: str) -> Rehearsal:
@@ -129,6 +147,7 @@ def _rehearsed(model: nn.Module, x: Tensors, options: Options) -> Rehearsal:
         shared=frozenset(survey.shared),
         time_first=frozenset(survey.time_first),
         moment_numbers=sum(survey.moments.values()),
+        wide=survey.wide,
         widest=max(survey.moments, key=survey.moments.__getitem__, default=""),
         gradient_numbers=sum(survey.gradients.values()),
         most_gradients=max(survey.gradients.values(), default=0),

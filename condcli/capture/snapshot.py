@@ -22,7 +22,9 @@ from condcli.capture.totals import Totals
 CARRIED = ("layers", "left_out", "activations", "_latest_time_first")
 TOLD = {"users", "computed", "sites"}  # carried, in words of their own
 OF_A_PASS = {"examples", "place", "_origins", "_padding"}
-OF_THE_NETWORK = {"options", "weights", "held", "_model", "_trusted", "_shared", "_time_first"}
+OF_THE_NETWORK = {
+    *("options", "weights", "held", "_model", "_trusted", "_shared", "_time_first", "_sketched")
+}
 
 
 def taken(

@@ -163,6 +163,15 @@ AllowNonfinite = Annotated[
         "Keep layers with NaN or infinity, flagged, instead of stopping.", "--allow-nonfinite"
     ),
 ]
+MaxDim = Annotated[
+    int,
+    _measured(
+        "The most inputs or outputs of a layer whose moment is stored whole; of wider ones the "
+        "rows are kept, or a sketch where there are more rows than this too.",
+        metavar="D",
+        min=1,
+    ),
+]
 Shard = Annotated[
     str | None,
     _data(

@@ -115,6 +115,12 @@ def spectrum(
     facts = {f"note on {row.layer}": row.note for row in rows if row.note}
     legend = {"–": "there are not so many eigenvalues"} if top else dict(_LEGEND)
     legend["–"] += ", or the layer has a note" if facts else ""
+    if any(_error(row) is not None for row in rows):
+        legend["–"] += "; of ±: the moment is stored whole"
+        facts["±"] = (
+            "of what is wider than --max-dim: 0 if its rows were kept, which is exact; else of a "
+            "sketch, by which no eigenvalue is further off"
+        )
     report = Report(
         command="spectrum",
         file=file,
@@ -143,6 +149,12 @@ def _rows(
     if top:
         return leading.LeadingRow, leading.leading_eigenvalues(stats, top, **options)
     return spectrum.SpectrumRow, spectrum.spectrum(stats, percent=percentages, **options)
+
+
+def _error(row: Any) -> float | None:
+    """How far an eigenvalue of a row may be off; None where all are of whole moments."""
+    names = ("error_input", "error_grad", "error")
+    return next((e for name in names if (e := getattr(row, name, None)) is not None), None)
 
 
 def _solver(device: str) -> Solve:

@@ -21,6 +21,7 @@ from condcli.output.report import Report
 Kind = Literal["text", "flag", "number", "drawing"]
 _KINDS: dict[str, Kind] = {
     "str": "text",
+    "str | None": "text",
     "bool": "flag",
     "bool | None": "flag",
     "Profile": "drawing",
@@ -62,6 +63,15 @@ def columns_of(report: Report, *, shown_in: str) -> list[Column]:
     return [column for column in columns if shown_in in column.shown_in]
 
 
+def table_columns(report: Report) -> list[Column]:
+    """Those for tables: optional ones only where a row has a value."""
+    return [
+        column
+        for column in columns_of(report, shown_in="table")
+        if not (column.optional and all(column.value(row) is None for row in report.rows))
+    ]
+
+
 def column_named(name: str, columns: Sequence[Column]) -> Column:
     """The column of this name; a mapping's own name stands for its first column.
 
@@ -78,7 +88,7 @@ def sorted_by(report: Report, name: str) -> list[Any]:
     """The rows by one column: numbers from the largest, texts from A, no value last."""
     column = column_named(name, columns_of(report, shown_in="machine"))
     if column.kind == "text":
-        return sorted(report.rows, key=column.value)
+        return sorted(report.rows, key=lambda row: column.value(row) or "")
 
     def descending(row: Any) -> float:
         size = magnitude(column.value(row))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from condcli.output.cells import text
-from condcli.output.columns import columns_of
+from condcli.output.columns import table_columns
 from condcli.output.escaping import escaped
 from condcli.output.headline import headline
 from condcli.output.notes import notes
@@ -14,8 +14,8 @@ from condcli.output.report import Report
 
 
 def to_markdown(report: Report) -> str:
-    """The headline, the facts, every column of every row, and the notes."""
-    columns = columns_of(report, shown_in="table")
+    """The headline, the facts, every column that a table can have, and the notes."""
+    columns = table_columns(report)
     cells = [[text(c.value(row), c.format) for c in columns] for row in report.rows]
     numbers = [
         text(c.value(row), c.format)

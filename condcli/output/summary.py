@@ -72,6 +72,8 @@ def remarks(stats: ProbeStats, notes: Sequence[str], *, found_size: bool) -> lis
         lines.append(f"warning: {warning}")
     if warning := not_finite(stats):
         lines.append(f"warning: {warning}")
+    if note := wide(stats):
+        lines.append(f"note: {note}")
     if found_size and p.norm == "batch":
         lines.append(
             f"note: batch statistics are those of {p.batch_size} examples, as --batch-size auto "
@@ -106,8 +108,24 @@ def not_finite(stats: ProbeStats) -> str:
     broken = [f"{n} ({layer.nonfinite})" for n, layer in stats.layers.items() if layer.nonfinite]
     if not broken:
         return ""
-    more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
-    return f"not finite, and kept: {', '.join(broken[:3])}{more}"
+    return f"not finite, and kept: {_listed(broken)}"
+
+
+def wide(stats: ProbeStats) -> str:
+    """Which layers are wider than max_dim, and what is stored of them; empty where none is."""
+    forms: dict[str, list[str]] = {"their rows are kept": [], "only a sketch is kept": []}
+    kept, sketched = forms.values()
+    for name, layer in stats.layers.items():
+        errors = [e for e in (layer.input_error, layer.grad_error) if e is not None]
+        if errors:
+            (sketched if any(errors) else kept).append(name)
+    parts = [f"of {_listed(names)} {form}" for form, names in forms.items() if names]
+    return f"wider than --max-dim {stats.provenance.max_dim}: {'; '.join(parts)}" if parts else ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
 
 
 def _percent(share: float) -> str:

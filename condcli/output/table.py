@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from condcli.output.cells import text
-from condcli.output.columns import columns_of
+from condcli.output.columns import table_columns
 from condcli.output.escaping import escaped
 from condcli.output.headline import headline
 from condcli.output.layout import GAP, Cells, fitted
@@ -43,10 +43,8 @@ def to_table(report: Report) -> str:
 
 
 def _columns(report: Report) -> Iterator[Cells]:
-    for column in columns_of(report, shown_in="table"):
+    for column in table_columns(report):
         values = [column.value(row) for row in report.rows]
-        if column.optional and all(value is None for value in values):
-            continue
         yield Cells(
             title=showable(column.title),
             texts=[showable(text(value, column.format)) for value in values],

@@ -22,7 +22,7 @@ os.environ["HDF5_PLUGIN_PRELOAD"] = "::"
 import h5py  # noqa: E402
 import numpy as np  # noqa: E402
 
-from condcli.statsfile.schema import Array, Attribute  # noqa: E402
+from condcli.statsfile.schema import Array, Attribute, Shape  # noqa: E402
 
 __all__ = [
     "attribute",
@@ -95,15 +95,18 @@ def _value(found: Any) -> Any:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def plain_array(dataset: Any, *, dtypes: tuple[str, ...], shape: tuple[int, ...] | None) -> Array:
+def plain_array(dataset: Any, *, dtypes: tuple[str, ...], shape: Shape | None) -> Array:
     """The dataset's values; ValueError unless dtype and shape fit and the values lie in the file.
 
-    `shape=None` stands for a list of any length.
+    `shape=None` stands for a list of any length, a None in it for an axis of any.
     """
     dtype, found_shape, storage = dataset.dtype, dataset.shape, dataset.get_create_plist()
     if dtype.str not in dtypes:
         raise ValueError(f"unexpected type {dtype}")
-    if (len(found_shape) != 1) if shape is None else (found_shape != shape):
+    expected = (None,) if shape is None else shape
+    if len(found_shape) != len(expected) or any(
+        size not in (None, found) for size, found in zip(expected, found_shape, strict=True)
+    ):
         raise ValueError(f"unexpected shape {found_shape}")
     # Contiguous, unfiltered and allocated in full: the size is honest, being inside the file.
     if storage.get_layout() != h5py.h5d.CONTIGUOUS or storage.get_external_count():

@@ -147,7 +147,10 @@ def read_record(group: Any, kind: type[Record], name: str, digest: str) -> Recor
             raise ValueError(f"checksum of {key}")
         return found
 
-    return schema.record_from(kind, values | {"name": name}, array)
+    record = schema.record_from(kind, values | {"name": name}, array)
+    if isinstance(record, LayerStats):
+        schema.require_moments(record)
+    return record
 
 
 def digest_of(item: Any) -> str:
@@ -166,9 +169,10 @@ def _check_kind(path: Path, values: Mapping[str, Any]) -> None:
             "pass a file that `condcli probe` wrote",
         )
     version = values.get("schema_version")
-    if version != schema.VERSION:
+    if version not in schema.VERSIONS:
+        known = " and ".join(map(str, schema.VERSIONS))
         raise InputError(
-            f"{path}: has schema version {version}, and this condcli reads {schema.VERSION}",
+            f"{path}: has schema version {version}, and this condcli reads {known}",
             "upgrade condcli",
         )
     if schema.COMPLETE not in values:

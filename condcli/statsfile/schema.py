@@ -1,7 +1,8 @@
-"""Schema 1: how a record of `condcli.stats` maps to an HDF5 group, read off the dataclass itself.
+"""How a record of `condcli.stats` maps to an HDF5 group, read off the dataclass itself.
 
 Array fields are datasets, the others attributes; a field that is None is left out, and `name` is
-the group's own name.
+the group's own name. A file where a factor stands for a moment is of schema version 2, as readers
+of version 1 would miss the moment; all others are of version 1.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from condcli.stats import (
 )
 
 FORMAT = "condcli-stats"
-VERSION = 1
+VERSION, WITH_FACTORS = VERSIONS = (1, 2)
 DIGEST = "blake2b"  # attribute of every dataset and group
 SECTIONS = ("layers", "activations", "skipped")  # of a file, and fields of `ProbeStats`
 COMPLETE = "complete"  # root attribute, written last
@@ -36,6 +37,7 @@ Record = TypeVar(
 )
 Attribute = str | int | float | bool | list[int]
 Array = npt.NDArray[Any]
+Shape = tuple[int | None, ...]  # None: of any length
 
 # The two float types: docs/stats-file.md says when each is used.
 DTYPES = {"FloatArray": ("<f4", "<f8"), "IntArray": ("<i8",)}
@@ -91,7 +93,20 @@ def record_from(
     return kind(**found)
 
 
-def expected_shape(name: str, values: Mapping[str, Any]) -> tuple[int, ...] | None:
+def has_factor(record: Record) -> bool:
+    """Whether a factor stands for one of its moments."""
+    return any(name.endswith("_factor") for name in arrays_of(record))
+
+
+def require_moments(layer: LayerStats) -> None:
+    """Raise KeyError unless a layer has, of each side, a moment or all that stands for one."""
+    for side in ("input", "grad"):
+        parts = [getattr(layer, f"{side}_{part}") is None for part in ("factor", "error", "trace")]
+        if parts != 3 * [getattr(layer, f"{side}_moment") is not None]:
+            raise KeyError(f"{side}_moment")
+
+
+def expected_shape(name: str, values: Mapping[str, Any]) -> Shape | None:
     """The shape that a dataset must have by its group's attributes; None for a list of any length.
 
     Raises ValueError where groups do not divide a dimension.
@@ -109,6 +124,9 @@ def expected_shape(name: str, values: Mapping[str, Any]) -> tuple[int, ...] | No
     if what in ("eigenvalues", "floor", "ceiling"):
         each = _moment_shape(size, values["groups"])[-1]
         return (values["groups"], each) if what == "eigenvalues" else (values["groups"],)
+    if what == "factor":
+        *groups, _, each = _moment_shape(size, values["groups"])
+        return (*groups, None, each)
     if what == "mean" or (which == "input" and values["kind"] == "embedding"):
         return (size,)
     return _moment_shape(size, values["groups"])

@@ -57,12 +57,13 @@ def _write_all(stats: ProbeStats, file: BinaryIO) -> None:
     """Fill an empty file, one array after the other."""
     with staged(file, "w") as (hdf5, put):
         attributes = schema.attributes_of(stats.provenance)
-        attributes |= {"format": schema.FORMAT, "schema_version": schema.VERSION}
-        members = []
+        version, members = schema.VERSION, []
         for section in schema.SECTIONS:
             group = hdf5.create_group(section, track_order=True)
             for name, record in getattr(stats, section).items():
                 members.append(write_record(group, name, record, stats.provenance.dtype, put))
+                version = schema.WITH_FACTORS if schema.has_factor(record) else version
+        attributes |= {"format": schema.FORMAT, "schema_version": version}
         digest = schema.digest_of_group(attributes, members)
         set_attributes(hdf5.id, attributes | {schema.DIGEST: digest, schema.COMPLETE: 1})
 

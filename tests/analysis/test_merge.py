@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import condcli
@@ -14,8 +15,9 @@ from condcli.analysis.shards import whole
 from condcli.cli import run
 from condcli.errors import InputError
 from condcli.stats import LayerStats, ProbeStats, Provenance, SkippedParameter
-from tests.capture.parts import NETS, assert_same
-from tests.synthetic import layer, stats
+from tests.capture.parts import NETS, WIDE, assert_same
+from tests.capture.test_wide import largest, moment_of, sides
+from tests.synthetic import layer, stats, wide
 
 UNKNOWN = ["weight_grad_moment_lambda_max", "weight_grad_moment_note"]
 
@@ -36,6 +38,39 @@ def test_merged_shards_are_what_one_process_measures(
     condcli.write(merge(files), tmp_path / "merged.h5")
     one = condcli.probe(net.model(), net.batches(), **options)
     assert_same(condcli.read(tmp_path / "merged.h5"), one, apart=UNKNOWN)
+
+
+@pytest.mark.parametrize("shards", [2, 5])
+@pytest.mark.parametrize("name", WIDE)
+def test_what_stands_for_wide_moments_is_merged(name: str, shards: int, tmp_path: Path) -> None:
+    """Rows come together exactly; sketches are as far off as they say."""
+    net = WIDE[name]
+    options = {"dtype": "float64", **net.options}
+    files = {}
+    for number in range(1, shards + 1):
+        part = condcli.probe(net.model(), net.batches(), shard=f"{number}/{shards}", **options)
+        condcli.write(part, tmp_path / f"{number}.h5")
+        files[str(number)] = condcli.read(tmp_path / f"{number}.h5")
+    condcli.write(merge(files), tmp_path / "merged.h5")
+    merged = condcli.read(tmp_path / "merged.h5")
+    whole = condcli.probe(net.model(), net.batches(), **options | {"max_dim": 100})
+    for layer_name, one, side in sides(whole):
+        other, expected = merged.layers[layer_name], moment_of(one, side)
+        error, size = getattr(other, f"{side}_error"), largest(expected)
+        assert largest(expected - moment_of(other, side)) <= (error or 0) + 1e-12 * size
+        if error is not None:
+            assert (error == 0) == (name == "kept rows")
+            trace = np.trace(expected, axis1=-2, axis2=-1).sum()
+            assert getattr(other, f"{side}_trace") == pytest.approx(trace, rel=1e-12)
+
+
+def test_shards_of_which_not_all_have_a_moment_are_refused() -> None:
+    own = {"shard": "1/2", "examples": 50, "whole_examples": 100, "parameters": 14}
+    grad = {"weight_grad": np.zeros((2, 6)), "weight_shape": (2, 6), "parameters": 14}
+    first = stats(layer("fc", np.eye(6), **grad), **own)
+    second = stats(wide("fc", **grad), **own | {"shard": "2/2"})
+    with pytest.raises(InputError, match="'fc': not all shards have its input_moment"):
+        merge({"a.h5": first, "b.h5": second}).layers["fc"]
 
 
 def test_what_shards_cannot_tell_is_left_out_with_the_reason() -> None:
@@ -74,6 +109,7 @@ UNEQUAL = {
     "ignore_label": 7,
     "per_example": "all",
     "selected": "fc*, not head",
+    "max_dim": 7,
 }
 MAY_DIFFER = {
     "created",

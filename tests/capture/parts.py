@@ -115,6 +115,19 @@ NETS = {
 }
 
 
+# Wider than max_dim: rows that are kept, and sketches.
+WIDE = {
+    name: Net(
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 4, 3, groups=2, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(64, CLASSES)
+        ),
+        labelled(2, 4, 4, sizes=SIZES),
+        {"conv": "patches", "max_dim": max_dim, "per_example": "none"},
+    )
+    for name, max_dim in (("kept rows", 20), ("sketches", 7))
+}
+
+
 def assert_same(stats: ProbeStats, whole: ProbeStats, *, apart: Sequence[str] = ()) -> None:
     """Every field of every record, floats to 1e-10."""
     assert_records_same(stats.provenance, whole.provenance, APART)

@@ -6,14 +6,14 @@ from pathlib import Path
 import condcli
 from condcli.capture.ranks import joined
 from condcli.errors import InputError
-from tests.capture.parts import NETS
+from tests.capture.parts import NETS, WIDE
 
 IDLE_BUT_COMPUTED = "idle but computed.txt"
 
 
 def main(folder: Path) -> None:
     with joined("cpu") as ranks:
-        for number, (name, net) in enumerate(NETS.items()):
+        for number, (name, net) in enumerate((NETS | WIDE).items()):
             stats = condcli.probe(
                 net.model(), net.batches(), dtype="float64", distributed=True, **net.options
             )

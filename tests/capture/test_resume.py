@@ -27,7 +27,7 @@ from condcli.errors import CannotFinishError, InputError
 from condcli.stats import ProbeStats
 
 from .cases import CASES, CLASSES, Case, labelled
-from .parts import NETS, SIZES, Net
+from .parts import NETS, SIZES, WIDE, Net
 from .resuming import assert_identical, resumed, stopping
 from .test_computed_weights import LINEAR
 
@@ -83,6 +83,7 @@ def maps() -> nn.Module:
 TABLE = labelled(6, sizes=SIZES)
 MORE = {
     **NETS,
+    **WIDE,
     "changing": Net(Changing, TABLE),
     "drawing": Net(Drawing, TABLE),
     "wide": Net(wide, TABLE),

@@ -13,7 +13,7 @@ import numpy as np
 from condcli.statsfile import schema, write
 from tests.reliability.cases import Case
 from tests.statsfile.test_reading import resign
-from tests.synthetic import activation, diagonal, layer, stats
+from tests.synthetic import activation, diagonal, layer, stats, wide
 
 DAMAGED = "s.h5: the statistics file is truncated or damaged"
 FC = "layers/fc1"
@@ -52,6 +52,21 @@ def forged(change: Callable[[Any], Any], *, signed: bool = True) -> Callable[[Pa
             change(file)
             if signed:
                 resign(file)
+
+    return build
+
+
+def with_factor(
+    change: Callable[[Any], Any] = lambda file: None, **changes: Any
+) -> Callable[[Path], None]:
+    """The file of a layer that has a factor in place of its input moment, forged as above."""
+
+    def build(folder: Path) -> None:
+        common = {"positions": 10.0, "parameters": 14}
+        write(stats(wide("fc1", **common | changes), parameters=14), folder / "s.h5")
+        with h5py.File(folder / "s.h5", "r+") as file:
+            change(file)
+            resign(file)
 
     return build
 
@@ -250,5 +265,42 @@ CASES = [
     verified("a norm of nothing", untrue(weight_norm=9.0), "layer 'fc1': weight_singular_values"),
     verified("a part too many", untrue(parameters=9), "its parts have 17 of the model's 16"),
     verified("a place taken twice", untrue(order=1), "the layers 'fc1' and 'fc2' have the same"),
+    case(
+        "a factor in place of a moment",
+        with_factor(lambda file: file[FC].move("input_factor", "input_moment")),
+        f"{DAMAGED} at 'fc1'",
+    ),
+    case(
+        "a moment in place of a factor",
+        with_factor(lambda file: file[FC].move("grad_moment", "grad_factor")),
+        f"{DAMAGED} at 'fc1'",
+    ),
+    case(
+        "a factor of no known error",
+        with_factor(lambda file: file[FC].attrs.__delitem__("input_error")),
+        f"{DAMAGED} at 'fc1'",
+    ),
+    case(
+        "a factor of fewer features",
+        with_factor(_put(FC, "d_in", 5)),
+        f"{DAMAGED} at 'fc1'",
+    ),
+    case(
+        "NaN in a factor",
+        with_factor(input_factor=np.full((4, 6), np.nan)),
+        "s.h5: layer 'fc1': its input moment holds NaN or infinity",
+        command="spectrum s.h5",
+    ),
+    verified(
+        "an error below zero", with_factor(input_error=-1.0), "layer 'fc1': input_error is -1"
+    ),
+    verified(
+        "a trace of nothing",
+        with_factor(input_trace=0.5),
+        "layer 'fc1': input_factor has the trace",
+    ),
+    verified(
+        "a mean beyond", with_factor(input_mean=np.full(6, 9.0)), "layer 'fc1': input_mean is too"
+    ),
     verified("a way out", forged(_link("more", ELSEWHERE)), "'more' is a link"),
 ]

@@ -108,8 +108,8 @@ def test_a_foreign_hdf5_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_newer_schema_is_refused_with_the_way_out(path: Path) -> None:
     with h5py.File(path, "r+") as file:
-        file.attrs["schema_version"] = 2
-    with pytest.raises(InputError, match=r"schema version 2, and this .* reads 1; upgrade condcli"):
+        file.attrs["schema_version"] = 3
+    with pytest.raises(InputError, match=r"schema version 3, and this .* reads 1 and 2; upgrade"):
         read(path)
 
 

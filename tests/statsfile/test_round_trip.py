@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +8,10 @@ import h5py
 import numpy as np
 import pytest
 
-from condcli.stats import SkippedParameter
+from condcli.stats import LayerStats, SkippedParameter
 from condcli.statsfile import read, reading, schema, write
 from condcli.statsfile.names import decode, encode
-from tests.synthetic import activation, diagonal, layer, stats
+from tests.synthetic import activation, diagonal, layer, stats, wide
 
 ODD_NAMES = [
     "",
@@ -46,6 +46,9 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     written = stats(
         grouped,
         unmeasured,
+        wide("long"),
+        wide("longer", error=0.5, nonfinite="inputs"),
+        wide_groups(),
         activations=(activation(), activation("tanh", saturated_count=np.array([1, 2, 3, 4]))),
         skipped=(
             SkippedParameter(
@@ -54,6 +57,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         ),
         accuracy=None,
         step=12,
+        max_dim=5,
     )
     write(written, tmp_path / "stats.h5")
     found = read(tmp_path / "stats.h5")
@@ -62,6 +66,32 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         before, after = getattr(written, section), getattr(found, section)
         assert list(after) == list(before)
         assert all(same(before[name], after[name]) for name in before)
+
+
+def wide_groups() -> LayerStats:
+    """Two groups, of whose gradients each has a sketch."""
+    gradients = {
+        "grad_moment": None,
+        "grad_factor": np.arange(18.0).reshape(2, 3, 3),
+        "grad_error": 1.0,
+        "grad_trace": 2000.0,
+    }
+    return replace(layer("groups", np.ones((2, 1, 1)), np.ones((2, 3, 3))), **gradients)
+
+
+def test_only_a_file_with_a_factor_is_of_version_2(tmp_path: Path) -> None:
+    """For readers that know version 1 could not tell what its layer has."""
+    for version, item in ((1, layer()), (2, wide()), (2, wide_groups())):
+        write(stats(layer("first"), item, layer("last")), tmp_path / "stats.h5", force=True)
+        with h5py.File(tmp_path / "stats.h5") as file:
+            assert file.attrs["schema_version"] == version
+
+
+def test_a_factor_of_float32_takes_half(tmp_path: Path) -> None:
+    write(stats(wide(), dtype="float32"), tmp_path / "stats.h5")
+    found = read(tmp_path / "stats.h5").layers["wide"].input_factor
+    assert found is not None
+    assert found.dtype == np.float32
 
 
 def test_the_moment_of_an_embedding_is_stored_as_its_diagonal(tmp_path: Path) -> None:

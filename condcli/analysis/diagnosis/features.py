@@ -42,6 +42,7 @@ class Features:
 def features_of(layer: LayerStats, spectrum: Spectrum, eps: float) -> Features:
     """The features of a layer whose moment is finite; `eps` is that of the probe's dtype."""
     moment = layer.input_moment
+    assert moment is not None, "a factor does not tell them"
     squares = moment if moment.ndim == 1 else np.diagonal(moment, axis1=-2, axis2=-1)
     squares = squares.astype(np.float64).reshape(len(spectrum.values), -1)  # (G, d / G)
     means = layer.input_mean.astype(np.float64).reshape(squares.shape)

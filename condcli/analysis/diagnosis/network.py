@@ -9,10 +9,10 @@ import numpy as np
 
 from condcli.analysis.diagnosis.features import Features, features_of
 from condcli.analysis.eigenvalues import Spectrum
+from condcli.analysis.factors import mean_squares
 from condcli.analysis.scaling import known, reported
 from condcli.stats import (
     ActivationStats,
-    FloatArray,
     LayerSpectra,
     LayerStats,
     ProbeStats,
@@ -36,7 +36,7 @@ class Layer:
     nonfinite: str | None
     input: Spectrum  # of Σ_x
     grad: Spectrum  # of Σ_∇h, as stored
-    features: Features | None  # of x; None where they are not finite
+    features: Features | None  # of x; None where they are not finite, or have no whole moment
     silent_outputs: int  # whose δ is zero in every row
     lambda_max_input: float | None
     # T · λ_max of the stored Σ_∇h: along its leading direction, the squared gradient with respect
@@ -105,8 +105,10 @@ def _layer(layer: LayerStats, found: LayerSpectra, eps: float) -> Layer:
         nonfinite=layer.nonfinite,
         input=stored.input,
         grad=stored.grad,
-        features=features_of(layer, stored.input, eps) if finite else None,
-        silent_outputs=_silent(layer.grad_moment),
+        features=features_of(layer, stored.input, eps)
+        if finite and layer.input_moment is not None
+        else None,
+        silent_outputs=_silent(layer),
         lambda_max_input=known(stored.input.largest),
         gradient_size=known(layer.positions * stored.grad.largest),
         sigma_max_weight=known(float(layer.weight_singular_values.max(initial=0.0))),
@@ -114,5 +116,6 @@ def _layer(layer: LayerStats, found: LayerSpectra, eps: float) -> Layer:
     )
 
 
-def _silent(moment: FloatArray) -> int:
-    return int(np.count_nonzero(np.diagonal(moment, axis1=-2, axis2=-1) == 0))
+def _silent(layer: LayerStats) -> int:
+    """Of a sketch none is known to be."""
+    return 0 if layer.grad_error else int(np.count_nonzero(mean_squares(layer, "grad") == 0))

@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from condcli.analysis.contents import skipped
 from condcli.analysis.defaults import PERCENTAGES
 from condcli.analysis.diagnosis import Finding, Thresholds, diagnose
@@ -128,8 +126,14 @@ def shown(name: str) -> str:
 
 
 def _without_moments(layer: LayerStats) -> LayerStats:
-    nothing = np.empty((0, 0))
-    return replace(layer, input_moment=nothing, grad_moment=nothing, weight_grad=None)
+    return replace(
+        layer,
+        input_moment=None,
+        grad_moment=None,
+        input_factor=None,
+        grad_factor=None,
+        weight_grad=None,
+    )
 
 
 def _title(provenance: Provenance) -> str:

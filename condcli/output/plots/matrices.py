@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -56,20 +56,46 @@ def maps_of(layer: LayerStats, *, conv: str) -> tuple[FloatArray, FloatArray, Fl
     that F itself is never formed. Of groups, F is that of the first.
     """
     factor, scale = (layer.positions**2, 1.0) if conv == "channels" else (1.0, layer.positions)
-    first = (_first(layer.input_moment), _first(layer.grad_moment))
-    x, grad = (block_means(moment, FACTOR_SIDE) for moment in first)
+    x, grad = (_means(layer, side, FACTOR_SIDE, _first) for side in ("input", "grad"))
     return (
-        block_means(layer.input_moment, SIDE),
-        factor * block_means(layer.grad_moment, SIDE),
+        _means(layer, "input", SIDE),
+        factor * _means(layer, "grad", SIDE),
         scale * factor * np.kron(x, grad),
     )
+
+
+def _means(
+    layer: LayerStats,
+    side: str,
+    most: int,
+    part: Callable[[FloatArray], FloatArray] = lambda array: array,
+) -> FloatArray:
+    """The `block_means` of a part of one side's moment, or of what stands for that."""
+    moment, factor = getattr(layer, f"{side}_moment"), getattr(layer, f"{side}_factor")
+    if moment is None:
+        return block_means_of_factor(part(factor), most)
+    return block_means(part(moment), most)
+
+
+def block_means_of_factor(factor: FloatArray, most: int) -> FloatArray:
+    """The `block_means` of FᵀF, F (k, d) or (G, k, d): FᵀF of the sums of columns over blocks."""
+    stack = factor if factor.ndim == 3 else factor[None]
+    counts = np.diff(_edges(len(stack) * stack.shape[2], most))
+    blocks = np.repeat(np.arange(len(counts)), counts).reshape(len(stack), -1)
+    sums = np.zeros((len(counts), len(counts)))
+    for rows, block in zip(stack, blocks, strict=True):
+        together = np.zeros((len(counts), len(rows)))
+        np.add.at(together, block, rows.T)
+        sums += together @ together.T
+    means: FloatArray = sums / np.outer(counts, counts)
+    return means
 
 
 def block_means(moment: FloatArray, most: int) -> FloatArray:
     """A moment, (d,) for a diagonal, (d, d) or (G, d, d), as means over at most `most`² blocks."""
     groups = len(moment) if moment.ndim == 3 else 1
     size = groups * moment.shape[-1]
-    edges = np.linspace(0, size, min(size, most) + 1).astype(np.int64)
+    edges = _edges(size, most)
     counts = np.diff(edges)
     if moment.ndim == 2:
         sums = np.add.reduceat(moment, edges[:-1], axis=0, dtype=np.float64)
@@ -78,6 +104,11 @@ def block_means(moment: FloatArray, most: int) -> FloatArray:
         sums = _sums_on_diagonal(moment, np.repeat(np.arange(len(counts)), counts))
     means: FloatArray = sums / np.outer(counts, counts)
     return means
+
+
+def _edges(size: int, most: int) -> IntArray:
+    """Where at most so many blocks of nearly equal sizes begin, and the last one ends."""
+    return np.linspace(0, size, min(size, most) + 1).astype(np.int64)
 
 
 def _sums_on_diagonal(moment: FloatArray, block: IntArray) -> FloatArray:

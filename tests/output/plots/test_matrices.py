@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from condcli.errors import UsageError
-from condcli.output.plots.matrices import block_means, maps_of, matrices
+from condcli.output.plots.matrices import block_means, block_means_of_factor, maps_of, matrices
 from condcli.output.plots.sources import Options
 from tests.output.plots.artists import drawn, panels, sample
 from tests.output.plots.networks import hard_network, network
-from tests.synthetic import layer
+from tests.synthetic import layer, wide
 
 
 def naive_means(matrix: np.ndarray, most: int) -> np.ndarray:
@@ -45,6 +45,25 @@ def test_a_pixel_is_the_mean_of_its_block(most: int) -> None:
     np.testing.assert_allclose(block_means(diagonal, most), naive_means(np.diag(diagonal), most))
     groups = np.stack([moment(5, seed) for seed in range(4)])
     np.testing.assert_allclose(block_means(groups, most), naive_means(whole(groups), most))
+
+
+@pytest.mark.parametrize("most", [3, 7, 20, 50])
+def test_a_factor_gives_the_pixels_of_its_moment(most: int) -> None:
+    factor = np.random.default_rng(0).standard_normal((4, 6, 5))
+    groups = whole(factor.swapaxes(1, 2) @ factor)
+    np.testing.assert_allclose(block_means_of_factor(factor, most), naive_means(groups, most))
+    one = factor[0]
+    found = block_means_of_factor(one, most)
+    np.testing.assert_allclose(found, naive_means(one.T @ one, most), atol=1e-12)
+
+
+def test_wide_layers_are_drawn_by_their_factors() -> None:
+    wide_layer = wide()
+    rows = wide_layer.input_factor
+    assert rows is not None
+    x, grad, fisher = maps_of(wide_layer, conv="channels")
+    np.testing.assert_allclose(x, rows.T @ rows)
+    np.testing.assert_allclose(fisher, np.kron(x, grad))
 
 
 def test_the_map_of_f_is_the_kronecker_product() -> None:
