@@ -55,15 +55,17 @@ def report(
     from condcli import statsfile
     from condcli.analysis.diagnosis import DEFAULTS
     from condcli.analysis.diagnosis.threshold_file import read_thresholds
-    from condcli.analysis.steps import files_of, numbered
+    from condcli.analysis.steps import files_of, note_on, numbered
     from condcli.output.escaping import escaped
     from condcli.output.page.contents import contents
     from condcli.output.page.document import document
     from condcli.output.page.step import shown
-    from condcli.output.terminal import emit, is_quiet
+    from condcli.output.terminal import emit, is_quiet, notice
 
     bounds = DEFAULTS if thresholds is None else read_thresholds(thresholds)
     run = numbered(files_of(files))
+    if len(run) > 1:
+        notice(note_on(run[0].step_from))
     inputs = [item.path for item in run] + ([thresholds] if thresholds else [])
     statsfile.check_output(output, force=force, inputs=inputs)
     data = contents(run, thresholds=bounds, workers=workers())

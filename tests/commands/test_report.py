@@ -146,6 +146,12 @@ def test_the_steps_of_a_run_are_in_order_and_hold_what_changed(
         assert table["lambda_max_input"] == [step, 4]
         assert "d_in" not in table  # as at first
     assert all(step["curves"] for step in page["steps"])
+    capsys.readouterr()
+    assert run(["dynamics", "run"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert page["turning"]
+    for when, what in page["turning"]:
+        assert f"{when} {what}" in told
 
 
 def test_files_of_two_networks_are_refused_with_their_names(

@@ -222,6 +222,48 @@ def test_the_map_chooses_a_layer_and_a_step(shown: Browser) -> None:
     assert shown.complaints == []
 
 
+def test_findings_and_turning_points_tell_since_when(shown: Browser, page: Path) -> None:
+    steps = data_of(page)["steps"]
+    at = {}
+    for step in steps:
+        for rule in {finding["rule"] for finding in step["findings"]}:
+            at.setdefault(rule, []).append(step["step"])
+    rows = shown.run("[...document.querySelectorAll('#finding-steps tr')].map((r) => r.innerText)")
+    assert len(rows) == len(at) > 1
+    for row in rows:
+        [rule] = [rule for rule in at if rule in row]
+        assert f"at {len(at[rule])} of 4 steps" in row
+        assert f"step {at[rule][0]}" in row
+        assert f"step {at[rule][-1]}" in row
+    assert shown.run("document.querySelectorAll('#turning dt').length") == len(
+        data_of(page)["turning"]
+    )
+    shown.click("#finding-steps button")
+    first = int(shown.text("#finding-steps button").removeprefix("step "))
+    assert shown.text("#step-name").startswith(f"step {first} ")
+    assert shown.complaints == []
+
+
+def test_every_control_has_a_name(shown: Browser) -> None:
+    shown.call("Accessibility.enable")
+    nodes = shown.call("Accessibility.getFullAXTree")["nodes"]
+    shown.call("Accessibility.disable")
+    kinds = (
+        "button",
+        "slider",
+        "combobox",
+        "searchbox",
+        "listbox",
+        "option",
+        "tab",
+        "link",
+        "image",
+    )
+    found = [node for node in nodes if node.get("role", {}).get("value") in kinds]
+    assert len(found) > 40
+    assert [node for node in found if not node["name"]["value"].strip()] == []
+
+
 def test_names_can_be_searched(shown: Browser) -> None:
     shown.run("document.querySelector('#filter').focus()")
     shown.call("Input.insertText", text="RELU")
@@ -257,7 +299,7 @@ def test_paper_is_white_and_has_no_controls(shown: Browser) -> None:
     shown.screen(1280, 900, scheme="dark", media="print")
     assert background(shown) == 255
     visible = "(s) => [...document.querySelectorAll(s)].filter((e) => e.offsetParent).length"
-    assert shown.run(f"({visible})('button:not(#table-head button), input, select')") == 0
+    assert shown.run(f"({visible})('button:not(#table-head button, .step), input, select')") == 0
     assert shown.run("[...document.querySelectorAll('details')].every((d) => d.open)")
     shown.run("dispatchEvent(new Event('afterprint'))")
     shown.screen(1280, 900, scheme="dark")

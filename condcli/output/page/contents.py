@@ -10,7 +10,10 @@ from condcli.analysis.defaults import DOMINATION_THRESHOLD
 from condcli.analysis.diagnosis import DEFAULTS, Thresholds
 from condcli.analysis.steps import Numbered
 from condcli.analysis.trajectory import Point, require_one_run
+from condcli.analysis.turning_groups import told
+from condcli.analysis.turning_points import turning_points
 from condcli.errors import InputError
+from condcli.output.cells import text
 from condcli.output.page.columns import changed, headings
 from condcli.output.page.curves import places, spread
 from condcli.output.page.step import (
@@ -21,6 +24,7 @@ from condcli.output.page.step import (
     point_of,
     step_data,
 )
+from condcli.output.run_facts import names_of
 
 _CURVES = 4  # a layer: eigenvalues of Σ_x and Σ_∇h, singular values of W and ∂L/∂W
 _MOST_POINTS, _FEWEST_POINTS = 200, 20  # of a curve
@@ -37,15 +41,15 @@ def contents(
     network, and what the analyses raise, with the file's name.
     """
     data: dict[str, Any] = {}
-    first: Point | None = None
+    course: list[Point] = []
     points, detailed, sizes = 0, list[int](), set[int]()
     for place, item in enumerate(run):
         found = _analysed(item, thresholds, workers)
-        point = point_of(item, found)
-        if first is None:
-            first, data = point, _frame(found)
+        course.append(point_of(item, found))
+        require_one_run(course[0], course[-1])
+        if not data:
+            data = _frame(found)
             points, detailed = detail(len(run), len(found.layers))
-        require_one_run(first, point)
         kept = points if place in detailed else 0
         one = step_data(found, file=item.path.name, step=_step(item, len(run)), points=kept)
         if data["steps"]:
@@ -53,6 +57,7 @@ def contents(
             one["tables"] = {name: changed(one["tables"][name], whole[name]) for name in whole}
         data["steps"].append(one)
         sizes |= _sizes(one["curves"] or [])
+    data["turning"] = _turning(course)
     data["places"] = {size: places(size, points).tolist() for size in sorted(sizes)}
     return data
 
@@ -91,6 +96,14 @@ def _frame(found: Analysed) -> dict[str, Any]:
         "skipped": dict(found.skipped),
         "steps": [],
     }
+
+
+def _turning(course: Sequence[Point]) -> list[tuple[str, str]]:
+    """Sentences on what turned in a run, each with its step or steps."""
+    if len(course) == 1:
+        return []
+    sentences = told(turning_points(course), [one.step for one in course], names_of(course))
+    return [(when, text(what)) for when, what in sentences.items() if when != "more"]
 
 
 def _sizes(curves: list[dict[str, Any]]) -> set[int]:

@@ -3,6 +3,7 @@
 
 const page = JSON.parse(document.getElementById("data").textContent);
 const sections = { layers: page.layers, activations: page.activations };
+const WORST = ["error", "warning", "note"]; // from the worst
 const SEVERITIES = {
   error: { mark: "■", word: "error" },
   warning: { mark: "▲", word: "warning" },

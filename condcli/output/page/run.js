@@ -131,6 +131,8 @@ function buildRun() {
   byId("run").hidden = byId("steps").hidden = !RUN;
   for (const element of document.querySelectorAll(".course")) element.hidden = !RUN;
   if (!RUN) return;
+  buildTurning();
+  buildFindingSteps();
   const slider = byId("step");
   slider.max = page.steps.length - 1;
   slider.addEventListener("input", () => change({ step: Number(slider.value) }));
@@ -151,6 +153,53 @@ function buildRun() {
       },
     });
   });
+}
+
+function buildTurning() {
+  byId("turned").hidden = !page.turning.length;
+  byId("turning").replaceChildren(
+    ...page.turning.flatMap(([when, what]) => [make("dt", {}, when), make("dd", {}, what)]),
+  );
+}
+
+// Each rule with the steps at which it found something, the worst rules first.
+function buildFindingSteps() {
+  const rules = new Map();
+  page.steps.forEach(({ findings }, step) =>
+    findings.forEach(({ rule, severity }) => {
+      const own = rules.get(rule) ?? { severity, steps: [] };
+      if (own.steps.at(-1) !== step) own.steps.push(step);
+      if (WORST.indexOf(severity) < WORST.indexOf(own.severity)) own.severity = severity;
+      rules.set(rule, own);
+    }),
+  );
+  const sorted = [...rules].sort(
+    ([, a], [, b]) => WORST.indexOf(a.severity) - WORST.indexOf(b.severity),
+  );
+  byId("found").hidden = !sorted.length;
+  byId("finding-steps").replaceChildren(...sorted.map(ruleRow));
+}
+
+function ruleRow([rule, { severity, steps }]) {
+  const { mark, word } = SEVERITIES[severity];
+  const ends = [...new Set([steps[0], steps.at(-1)])].map(stepButton);
+  return make(
+    "tr",
+    { class: severity },
+    make(
+      "th",
+      { scope: "row" },
+      make("span", { class: "severity" }, `${mark} ${word}`),
+      ` ${rule}`,
+    ),
+    make("td", {}, `at ${steps.length} of ${page.steps.length} steps`),
+    make("td", {}, ends.length > 1 ? "first and last at " : "at ", ...spaced(ends)),
+  );
+}
+
+function stepButton(step) {
+  const choose = () => change({ step });
+  return make("button", { type: "button", class: "step", onclick: choose }, stepName(step));
 }
 
 function moveStep(by) {

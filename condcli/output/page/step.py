@@ -15,7 +15,7 @@ from condcli.analysis.neurons import NeuronRow, neurons
 from condcli.analysis.scaling import reported
 from condcli.analysis.spectrum import SpectrumRow, key, spectrum
 from condcli.analysis.steps import Numbered
-from condcli.analysis.trajectory import Point, point_from
+from condcli.analysis.trajectory import PERCENT, Point, point_from
 from condcli.output.cells import plain, text
 from condcli.output.headline import headline
 from condcli.output.page.columns import values
@@ -71,7 +71,7 @@ def analysed(stats: ProbeStats, *, thresholds: Thresholds, workers: int = 1) -> 
 def point_of(item: Numbered, found: Analysed) -> Point:
     """The same as a point of a run."""
     rows = (found.reports[name].rows for name in ("spectrum", "domination", "neurons"))
-    return point_from(item, found.provenance, *rows, percent=PERCENTAGES[0])
+    return point_from(item, found.provenance, *rows, percent=PERCENT)
 
 
 def step_data(found: Analysed, *, file: str, step: int | None, points: int) -> dict[str, Any]:
