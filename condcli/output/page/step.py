@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from condcli.analysis.contents import skipped
-from condcli.analysis.defaults import PERCENTAGES
+from condcli.analysis.defaults import PERCENT, PERCENTAGES
 from condcli.analysis.diagnosis import Finding, Thresholds, diagnose
 from condcli.analysis.domination import DominationRow, domination
 from condcli.analysis.neurons import NeuronRow, neurons
 from condcli.analysis.scaling import reported
 from condcli.analysis.spectrum import SpectrumRow, key, spectrum
 from condcli.analysis.steps import Numbered
-from condcli.analysis.trajectory import PERCENT, Point, point_from
+from condcli.analysis.trajectory import Point, point_from
 from condcli.output.cells import plain, text
 from condcli.output.headline import headline
 from condcli.output.page.columns import values
