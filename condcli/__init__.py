@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from condcli.analysis.trajectory import trajectory
     from condcli.analysis.turning_points import turning_points
     from condcli.api import probe
+    from condcli.curvature.api import exact
     from condcli.errors import CondcliError
     from condcli.models import load
     from condcli.recorder import Recorder
@@ -42,6 +43,7 @@ __all__ = [
     "domination",
     "dynamics",
     "eigenvalues",
+    "exact",
     "leading_eigenvalues",
     "load",
     "merge",
@@ -63,6 +65,7 @@ _HOMES = {
     "domination": "condcli.analysis.domination",
     "dynamics": "condcli.analysis.dynamics",
     "eigenvalues": "condcli.analysis.spectrum",
+    "exact": "condcli.curvature.api",
     "leading_eigenvalues": "condcli.analysis.leading",
     "load": "condcli.models",
     "merge": "condcli.analysis.merge",

@@ -119,7 +119,7 @@ def probe(
         norm=norm,
         per_example=per_example,
         dtype=getattr(torch, dtype),
-        device=_device(ranks.device(device), dtype),
+        device=device_named(ranks.device(device), dtype),
         seed=seed,
         layers=tuple(layers),
         exclude=tuple(exclude),
@@ -259,7 +259,8 @@ def _batch_size(value: int | str) -> int | None:
     return value
 
 
-def _device(name: str, dtype: str) -> torch.device:
+def device_named(name: str, dtype: str) -> torch.device:
+    """The device that is called so; UsageError where there is none, or it has no such precision."""
     import torch
 
     if not re.fullmatch(r"cpu|mps|cuda(:\d+)?", name):

@@ -19,6 +19,7 @@ from condcli.commands import (
     diagnose,
     domination,
     dynamics,
+    exact,
     export,
     inspect,
     merge,
@@ -47,6 +48,7 @@ app.command(epilog=domination.EXAMPLES)(domination.domination)
 app.command(epilog=neurons.EXAMPLES)(neurons.neurons)
 app.command(epilog=dynamics.EXAMPLES)(dynamics.dynamics)
 app.command(epilog=export.EXAMPLES)(export.export)
+app.command(epilog=exact.EXAMPLES)(exact.exact)
 app.command(epilog=inspect.EXAMPLES)(inspect.inspect)
 app.command(epilog=report.EXAMPLES)(report.report)
 app.command(epilog=verify.EXAMPLES)(verify.verify)

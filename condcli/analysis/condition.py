@@ -47,13 +47,17 @@ def condition_number(spectrum: Spectrum, percent: float) -> ConditionNumber:
     )
 
 
-def kronecker_condition_number(a: Spectrum, b: Spectrum, percent: float) -> ConditionNumber:
+def kronecker_condition_number(
+    a: Spectrum, b: Spectrum, percent: float, *, size: int | None = None
+) -> ConditionNumber:
     """κ_p of A ⊗ B, group by group, the eigenvalues of all groups taken together.
+
+    Groups of unlike sizes have zeros behind their own eigenvalues, and `size` is their number.
 
     For p < 1 it is not the product of the factors' κ_p but an order statistic of all products
     (Proposition 1 of the paper covers p = 1 only).
     """
-    size = a.size * b.values.shape[1]
+    size = a.size * b.values.shape[1] if size is None else size
     k = place(percent, size)
     upper = kth_largest_product(a.upper, b.upper, k)
     return _condition_number(

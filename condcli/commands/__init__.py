@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from condcli.analysis.defaults import PERCENTAGES
+from condcli.errors import UsageError
 from condcli.errors import naming as naming
 from condcli.machine import is_limited
 from condcli.output import Format
@@ -35,6 +37,14 @@ SortOption = Annotated[
         metavar="COLUMN",
         help="Sort by a column of the CSV output, largest first; else as in the network.",
         show_default=False,
+    ),
+]
+Percent = Annotated[
+    str | None,
+    typer.Option(
+        metavar="P,P,…",
+        help="κ_p = λ_1 / λ_⌈p·d⌉ for these p in percent, 0 < p ≤ 100.",
+        show_default=",".join(f"{p:g}" for p in PERCENTAGES),
     ),
 ]
 FailOnOption = Annotated[
@@ -86,3 +96,13 @@ def show(
         notice(line)
     if verdicts:
         raise typer.Exit(1)
+
+
+def percentages_in(text: str) -> Sequence[float]:
+    """The numbers of --percent; UsageError for what is no list of numbers."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(
+            f"--percent {text!r} is no list of numbers", "pass for instance 100,80,50"
+        ) from None

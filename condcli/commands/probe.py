@@ -46,6 +46,7 @@ from condcli.commands.probe_options import (
     Transform,
     Trust,
     Weights,
+    number_or,
 )
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def probe(
                 data,
                 root=root,
                 split=split,
-                samples=_number("--samples", samples, word="all"),
+                samples=number_or("--samples", samples, word="all"),
                 normalize=normalize,
                 transform=transform,
                 target=target,
@@ -151,7 +152,7 @@ def probe(
                 per_example=per_example,
                 dtype=dtype,
                 device=device,
-                batch_size=_number("--batch-size", batch_size, word="auto") or "auto",
+                batch_size=number_or("--batch-size", batch_size, word="auto") or "auto",
                 autocast=autocast,
                 seed=seed,
                 layers=layers or (),
@@ -261,14 +262,3 @@ def _remove(state: Path | None) -> None:
     if state is not None:
         with suppress(OSError):
             state.unlink()
-
-
-def _number(option: str, text: str, *, word: str) -> int | None:
-    """The number that the option gives; None for the ``word`` that stands for no number."""
-    from condcli.errors import UsageError
-
-    if text == word:
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"{option} {text} is no number of examples", f"pass 1, 2, … or {word}")
-    return int(text)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from condcli.completion import complete_arch, complete_data
+from condcli.errors import UsageError
 
 OUTPUT = "stats.h5"
 SAVE_EVERY = 300.0  # seconds
@@ -193,3 +194,12 @@ SaveEvery = Annotated[
 Resume = Annotated[
     bool, _run("Go on with an interrupted probe of the same output, to the same bits.", "--resume")
 ]
+
+
+def number_or(option: str, text: str, *, word: str) -> int | None:
+    """The number that the option gives; None for the ``word`` that stands for no number."""
+    if text == word:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"{option} {text} is no number of examples", f"pass 1, 2, … or {word}")
+    return int(text)

@@ -12,9 +12,11 @@ from condcli.analysis.defaults import PERCENTAGES
 from condcli.commands import (
     FailOnOption,
     FormatOption,
+    Percent,
     SortOption,
     StatsFile,
     naming,
+    percentages_in,
     show,
     workers,
 )
@@ -40,14 +42,6 @@ _LEGEND = {
     "–": "undefined: every eigenvalue is zero",
 }
 
-Percent = Annotated[
-    str | None,
-    typer.Option(
-        metavar="P,P,…",
-        help="κ_p = λ_1 / λ_⌈p·d⌉ for these p in percent, 0 < p ≤ 100.",
-        show_default=",".join(f"{p:g}" for p in PERCENTAGES),
-    ),
-]
 Layers = Annotated[
     str | None,
     typer.Option("--layers", metavar="GLOB", help="Only layers so named.", show_default=False),
@@ -100,7 +94,7 @@ def spectrum(
         raise UsageError(f"{option} shows no κ for --percent", "pass one of the two")
     if cache and top:
         raise UsageError("--top computes only some eigenvalues to --cache", "pass one of the two")
-    percentages = PERCENTAGES if percent is None else _percentages(percent)
+    percentages = PERCENTAGES if percent is None else percentages_in(percent)
     options: dict[str, Any] = {
         "layers": layers,
         "solve": _solver(device),
@@ -169,12 +163,3 @@ def _solver(device: str) -> Solve:
     if not torch.cuda.is_available():
         raise UsageError("there is no cuda device here", "pass --device cpu")
     return partial(eigenvalues_on, torch.device(device))
-
-
-def _percentages(text: str) -> Sequence[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise UsageError(
-            f"--percent {text!r} is no list of numbers", "pass for instance 100,80,50"
-        ) from None

@@ -1,0 +1,77 @@
+"""``condcli exact``: what a person sees."""
+
+from __future__ import annotations
+
+import csv
+import json
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from condcli.cli import run
+
+ROOT = Path(__file__).parents[2]
+MODEL = str(ROOT / "sample_checkpoints" / "mlp5_he.pt")
+SHORT = ["exact", MODEL, "--data", "digits", "--samples", "8"]
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def test_the_table_fits_and_says_what_was_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(SHORT) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert max(map(len, out.splitlines())) <= 80
+    for words in ("fim, 80 columns", "between layers", "λ(F)", "λ(K)", "error", "(all layers)"):
+        assert words in out
+
+
+def test_json_and_csv_have_every_number(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*SHORT, "--format", "json", "--percent", "1,50", "--mc-samples", "2"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["command"] == "exact"
+    assert document["facts"]["matrix"].startswith("fim, 2 drawn labels an example, 16 columns")
+    rows = document["rows"]
+    assert [row["layer"] for row in rows] == [*(f"fc{i}" for i in range(1, 6)), "(all layers)"]
+    assert all(0 < row["share"] < 1 and row["kappa"]["1"]["size"] > 0 for row in rows)
+    assert run([*SHORT, "--format", "csv", "--percent", "1,50", "--mc-samples", "2"]) == 0
+    table = list(csv.DictReader(StringIO(capsys.readouterr().out)))
+    assert [float(row["lambda_max"]) for row in table] == [row["lambda_max"] for row in rows]
+
+
+def test_a_gate_exits_with_one_and_rows_can_be_sorted(capsys: pytest.CaptureFixture[str]) -> None:
+    gated = [*SHORT, "--layers", "fc[12]", "--fail-on", "error>0.001", "--sort", "lambda_max"]
+    assert run([*gated, "--format", "markdown"]) == 1
+    out, err = capsys.readouterr()
+    assert "error>0.001 holds for 3 of 3 rows" in err
+    assert "fc3" not in out
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["--matrix", "hesse"], 2, "--matrix"),
+        (["--percent", "many"], 2, "is no list of numbers"),
+        (["--matrix", "ggn", "--mc-samples", "2"], 2, "draws no labels"),
+        (["--samples", "none"], 2, "is no number of examples"),
+        (["--layers", "fc9"], 2, "is no layer"),
+        (["--loss", "mse"], 3, "mse"),
+    ],
+)
+def test_errors_are_one_line(
+    options: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*SHORT, *options]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert words in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_missing_checkpoint_is_an_input_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["exact", "nosuch.pt", "--data", "digits"]) == 3
+    assert "nosuch.pt" in capsys.readouterr().err
