@@ -20,6 +20,7 @@ import pytest
 import torch
 
 import condcli
+from condcli.analysis.diagnosis import Finding, diagnose
 from condcli.analysis.domination import DominationRow, domination
 from condcli.analysis.neurons import neurons
 from condcli.analysis.spectrum import SpectrumRow, spectrum
@@ -44,6 +45,15 @@ OUTCOMES = {
     "resnet110_lastbn_step1": ((2.2, 2.7), (0.05, 0.2)),
     "resnet110": ((GUESSING - 0.1, GUESSING + 0.1), (0.08, 0.2)),
     "resnet110_lastbn": ((0.0, 0.3), (0.9, 1.0)),
+}
+# The rule of the one finding of a diagnosis; none of a healthy network.
+FOUND = {
+    "mlp20_default": "vanishing-gradient",
+    "mlp20_he": "ill-conditioned-input",
+    "mlp5_dominated": "weight-domination",
+    "mlp5_dying": "dying-neurons",
+    "resnet110_step1": "last-layer-input",
+    "resnet110": "last-layer-stuck",
 }
 HEALTHY = ["mlp20_he", "mlp20_bn", "mlp5_bn", "mlp5_he", "mlp5_dying", "resnet110_lastbn"]
 
@@ -71,7 +81,7 @@ def train_script() -> ModuleType:
 
 @functools.cache
 def probed(name: str) -> ProbeStats:
-    wanted = ["fc"] if name.endswith("_step1") else ["*"]  # to save time
+    wanted = ["fc"] if name.endswith("_step1") else []  # to save time
     return condcli.probe(FOLDER / f"{name}.pt", "digits", per_example="none", layers=wanted)
 
 
@@ -102,6 +112,13 @@ def median_kappa(name: str, matrix: str) -> float:
     """Of κ_50 over the hidden layers; the last Σ_∇h has rank 9 whatever the network."""
     kappas = [getattr(row, f"kappa_{matrix}")["50"].value for row in spectra(name)[1:-1]]
     return float(np.median(kappas))
+
+
+@functools.cache
+def diagnosed(name: str) -> list[Finding]:
+    if not name.endswith("_step1"):
+        return diagnose(probed(name))
+    return diagnose(condcli.probe(FOLDER / f"{name}.pt", "digits", samples=64, per_example="none"))
 
 
 def test_there_is_a_file_for_every_recipe_and_an_outcome_for_every_file() -> None:
@@ -238,3 +255,15 @@ def test_an_unknown_recipe_is_refused_by_name(capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit):
         train_script().main(["mlp5_hee"])
     assert "no recipe called mlp5_hee" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_the_diagnosis_names_the_phenomenon_and_nothing_else(name: str) -> None:
+    rules = [finding.rule for finding in diagnosed(name)]
+    assert rules == ([FOUND[name]] if name in FOUND else [])
+
+
+def test_the_diagnosis_names_the_layers() -> None:
+    assert diagnosed("mlp5_dominated")[0].layers == tuple(PLANTED)
+    assert diagnosed("mlp20_default")[0].layers == tuple(f"fc{k}" for k in range(1, 21))
+    assert diagnosed("resnet110")[0].layers == diagnosed("resnet110_step1")[0].layers == ("fc",)

@@ -12,7 +12,7 @@ from condcli.stats import Provenance
 
 _UNTRAINED = 10  # steps
 _FITTED_ACCURACY, _FITTED_LOSS = 0.99, 0.05
-_EVEN = 0.5  # share of the commonest label: above it, accuracy alone tells little
+_UNIFORM = 0.9  # of ln C: a loss below tells that the scores know more than the accuracy says
 _FEWEST_CLASSES = 4  # of fewer, errors are as even as they can be anyhow
 _ROWS_A_CLASS = 20
 _LEAST_ERRORS = 0.05  # share of rows
@@ -41,17 +41,22 @@ def is_worse_than_uniform(facts: Provenance, classes: int) -> bool:
 
 
 def chance_level(network: Network, thresholds: Thresholds) -> Iterator[Finding]:
-    """A finding where the network guesses, unless its file says that it is hardly trained."""
+    """A finding where the network guesses, unless its file says that it is hardly trained.
+
+    A note where its loss is well below that of naming all classes alike: labels are then so uneven,
+    or so few of the classes, that the accuracy alone tells little.
+    """
     facts = network.provenance
     untrained = facts.step is not None and facts.step <= _UNTRAINED
     if untrained or not no_better_than_chance(facts):
         return
     accuracy, chance = facts.accuracy or 0.0, facts.chance or 0.0
+    classes = network.maps[-1].d_out if network.maps else 2
     yield Finding(
         rule="chance-accuracy",
-        severity="error" if chance <= _EVEN else "warning",
+        severity="note" if facts.loss < _UNIFORM * math.log(classes) else "error",
         layers=(),
-        title="the network guesses",
+        title="accuracy is no better than that of guessing",
         evidence=f"accuracy {100 * accuracy:.3g} % on {facts.loss_terms} labels, and "
         f"{100 * chance:.3g} % for always naming the commonest; {facts.loss_name} {facts.loss:.3g}",
         numbers={"accuracy": accuracy, "chance": chance, "loss": facts.loss},

@@ -124,7 +124,7 @@ def _explained(
     elif side == "input" and seen is not None:
         centred = _centred(spectrum, seen.mean_share_of_largest)
         most = seen.mean_share_of_largest >= thresholds.mean_share_of_largest
-        if most and kappa >= _CENTRED * centred:
+        if most and math.isfinite(centred) and kappa >= _CENTRED * centred:
             cause, without = "mean", centred
     return _Ill(layer=layer, kappa=kappa, cause=cause, without=without, rows=rows, size=size)
 

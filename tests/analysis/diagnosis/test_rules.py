@@ -351,9 +351,13 @@ def test_a_trained_network_that_guesses_is_found(changes: dict[str, Any], found:
     assert bool(named(net(usual(), **changes), "chance-accuracy")) == found
 
 
-def test_where_one_label_is_most_of_all_guessing_is_only_a_warning() -> None:
-    (found,) = named(net(usual(), accuracy=0.9, chance=0.9), "chance-accuracy")
-    assert found.severity == "warning"
+@pytest.mark.parametrize(("loss", "severity"), [(0.61, "note"), (0.63, "error")])
+def test_where_the_loss_says_more_than_the_accuracy_it_is_a_note(
+    loss: float, severity: str
+) -> None:
+    """Nine tenths of ln 2 are 0.624."""
+    (found,) = named(net(usual(), accuracy=0.9, chance=0.9, loss=loss), "chance-accuracy")
+    assert found.severity == severity
 
 
 @pytest.mark.parametrize(("flat", "found"), [(1.0, True), (0.3, False)])
