@@ -8,16 +8,21 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from torch import Tensor, nn
 
+from condcli.analysis.defaults import PERCENT
+from condcli.analysis.metrics import values
+from condcli.analysis.steps import Numbered
+from condcli.analysis.trajectory import point_of
 from condcli.capture.ranks import present
 from condcli.errors import CannotFinishError, UsageError
+from condcli.output.export.tensorboard import tag
 from condcli.recording import Job, Recording, Settings, network_of
-from condcli.scalars import write_scalars
 from condcli.statsfile import check_output, write
 
 FILE = "step_{:08d}.h5"
@@ -228,7 +233,14 @@ class Recorder:
         write(job(), path, force=self._force)
         self._done += 1
         if self._writer is not None:
-            write_scalars(self._writer, path, number)
+            self._write_scalars(path, number)
+
+    def _write_scalars(self, path: Path, number: int) -> None:
+        """As `condcli export --to tensorboard` does."""
+        point = point_of(Numbered(path=path, step=number, step_from="file"), percent=PERCENT)
+        for each in values([point]):
+            if each.value is not None and isfinite(each.value):
+                self._writer.add_scalar(tag(each.metric, each.name), each.value, number)
 
     def _tried(self, number: int, write_file: Callable[[], None]) -> None:
         try:

@@ -132,12 +132,12 @@ class Recording:
         return self._capture
 
     @contextmanager
-    def batch(self, examples: int | None = None) -> Iterator[None]:
-        """Record one forward and one backward pass, within."""
+    def batch(self, examples: int | None = None, *, calls_only: bool = False) -> Iterator[None]:
+        """Record one forward and one backward pass, within, as ``training_batch`` does."""
         capture, ranks = self._capture, self._ranks
         place = self._batches * ranks.of + ranks.number  # in batches, until their sizes are known
         start = time.perf_counter()
-        with _uncompiled(), capture.training_batch(examples, place=place):
+        with _uncompiled(), capture.training_batch(examples, place=place, calls_only=calls_only):
             yield
         self._batches += 1
         capture.totals.seconds += time.perf_counter() - start

@@ -31,6 +31,10 @@ class CallSites:
         """The innermost module that runs."""
         return self._running[-1] if self._running else self._model
 
+    def enter(self, module: nn.Module) -> None:
+        """A module runs that began before it could be followed."""
+        self._running.append(module)
+
     def is_running(self, module: nn.Module) -> bool:
         """Whether the call was made within this module."""
         return module in self._running

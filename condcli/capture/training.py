@@ -58,29 +58,66 @@ class TrainingCapture(Capture):
         self._over = False  # nothing is seen any more
         self._inputs: list[Tensor] = []  # of the batch that runs
         self._targets: list[Tensor] = []
+        self._given = self._examples = 0  # as the loop says; as they are
         self._versions: list[int] = []  # of the weights, as its backward pass began
         self.computed.of_sum = self._of_sum
 
     @contextmanager
-    def training_batch(self, examples: int | None, *, place: int) -> Iterator[None]:
+    def training_batch(
+        self, examples: int | None, *, place: int, calls_only: bool = False
+    ) -> Iterator[None]:
         """Capture one forward and one backward pass of the training, both within.
 
-        ``examples`` are by default those of the first tensor that the network is given.
+        ``examples`` are by default those of the first tensor that the network is given. With
+        ``calls_only`` functions are seen while the network is called, and no mode is left behind
+        where nobody can close the block after an exception.
         """
         self._scale, self._told, self._inputs, self._targets = None, False, [], []
+        self._given = self._examples = examples or 0
         self._over = self.trouble is not None
         with ExitStack() as stack:
             stack.callback(setattr, self, "_over", True)  # a graph may live on, with our hooks
-            hook = self._model.register_forward_pre_hook(
-                lambda _, args, kwargs: self._guarded(self._see_inputs, args, kwargs),
-                with_kwargs=True,
-            )
-            stack.callback(hook.remove)
             stack.enter_context(self._weight_grads_seen())
-            stack.enter_context(self.forward_pass(examples or 0, place=place))
+            stack.enter_context(self._inputs_seen())
+            if calls_only:
+                stack.enter_context(self._calls_seen(place))
+            else:
+                stack.enter_context(self.forward_pass(self._given, place=place))
             yield
         if self.trouble is None:
             self._guarded(self._end, place)
+
+    @contextmanager
+    def _inputs_seen(self) -> Iterator[None]:
+        hook = self._model.register_forward_pre_hook(
+            lambda _, args, kwargs: self._guarded(self._see_inputs, args, kwargs), with_kwargs=True
+        )
+        try:
+            yield
+        finally:
+            hook.remove()
+
+    @contextmanager
+    def _calls_seen(self, place: int) -> Iterator[None]:
+        """Capture each call of the network within, and nothing between them."""
+        running = ExitStack()
+
+        def enter(module: nn.Module, args: object) -> None:
+            if module.training and not self._over:
+                running.close()
+                running.enter_context(self.forward_pass(0, place=place))
+                self.sites.enter(module)
+
+        hooks = (
+            self._model.register_forward_pre_hook(enter, prepend=True),
+            self._model.register_forward_hook(lambda *_: running.close(), always_call=True),
+        )
+        try:
+            yield
+        finally:
+            running.close()
+            for hook in hooks:
+                hook.remove()
 
     @property
     def norm(self) -> str:
@@ -178,13 +215,14 @@ class TrainingCapture(Capture):
     def _see_inputs(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """The network is called: by its first tensor the examples are known."""
         inputs = [tensor for tensor in tensors_in([args, dict(kwargs)]) if tensor.dim()]
-        if self._over or self._inputs or not inputs:
+        if self._over or not inputs:
             return
-        self.examples = self.examples or len(inputs[0])
-        if kwargs:
-            real = real_tokens(dict(kwargs))
-            self._padding = None if real is None else Padding(real)
-        self._inputs = [tensor.detach().clone() for tensor in inputs]
+        self.examples = self._given or len(inputs[0])
+        real = real_tokens(dict(kwargs)) if kwargs else None
+        self._padding = None if real is None else Padding(real)
+        if not self._inputs:  # else it is called again
+            self._inputs = [tensor.detach().clone() for tensor in inputs]
+            self._examples = self.examples
 
     def _hook_loss(self, seen: SeenLoss, loss: Tensor, *, own: bool = False) -> None:
         value = loss.detach()
@@ -255,7 +293,7 @@ class TrainingCapture(Capture):
                 "no loss went backward within the step",
                 f"call loss.backward() inside `with recorder.step() as step:`, and {TELL_LOSS}",
             )
-        if not self.examples:
+        if not self._examples:
             raise InputError(
                 "the network was not called with a tensor within the step",
                 "call it there, or give the number of examples: recorder.step(examples=N)",
@@ -266,8 +304,8 @@ class TrainingCapture(Capture):
                 "end the block before optimizer.step(); an optimizer that steps within the "
                 "backward pass cannot be recorded",
             )
-        self.largest_batch = max(self.largest_batch, self.examples)
-        self.data.append(([*self._inputs, *self._targets], place, self.examples))
+        self.largest_batch = max(self.largest_batch, self._examples)
+        self.data.append(([*self._inputs, *self._targets], place, self._examples))
         self.end_pass()
 
     def _now(self) -> list[int]:
