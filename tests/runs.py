@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,8 @@ def kappa(value: float | None) -> ConditionNumber:
 
 def layer_point(**values: Any) -> LayerPoint:
     """One layer at one step, all numbers 1 unless told; condition numbers by their values."""
-    names = ("lambda_max_input", "lambda_max_grad", "lambda_max", "kappa_input", "kappa_grad")
-    more = ("kappa", "ratio", "sigma_max_weight", "sigma_max_grad", "weight_norm")
-    numbers: dict[str, Any] = dict.fromkeys((*names, *more, "weight_grad_norm"), 1.0) | values
+    names = {item.name for item in fields(LayerPoint)} - {"kind", "d_in", "d_out"}
+    numbers: dict[str, Any] = dict.fromkeys(names, 1.0) | values
     kappas = {
         name: kappa(numbers[name]) if not isinstance(numbers[name], ConditionNumber) else value
         for name, value in numbers.items()
@@ -42,6 +42,7 @@ def neuron_row(name: str, **shares: float | None) -> NeuronRow:
         function="relu",
         units=100,
         rows=1000,
+        activity=(),
         **{"saturated_share": None, **values},
     )
 

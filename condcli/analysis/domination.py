@@ -10,17 +10,22 @@ from condcli.analysis.defaults import DOMINATION_THRESHOLD
 from condcli.errors import InputError, UsageError
 from condcli.stats import LayerStats, ProbeStats
 
+Bar = float | None  # a ratio, drawn
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DominationRow:
     """How large the weight of one layer is beside its gradient, of the mean loss."""
 
     layer: str = field(metadata={"title": "layer"})
-    kind: str = field(metadata={"title": "kind", "drop": 3})
+    kind: str = field(metadata={"title": "kind", "drop": 4})
     # None where the matrix is not finite
     sigma_max_weight: float | None = field(metadata={"title": "σ(W)"})
     sigma_max_grad: float | None = field(metadata={"title": "σ(∂W)"})
     ratio: float | None = field(metadata={"title": "ratio"})  # None when W is zero, or not known
+    ratio_bar: Bar = field(
+        metadata={"title": "1e-8 … 1", "format": "bar", "drop": 3, "shown_in": ("table",)}
+    )
     # None without a learning rate
     relative_update: float | None = field(metadata={"title": "lr·ratio", "optional": True})
     dominated: bool | None = field(metadata={"title": "verdict", "format": "dominated|free"})
@@ -64,6 +69,7 @@ def _row(layer: LayerStats, threshold: float, lr: float | None) -> DominationRow
         sigma_max_weight=sigma_weight,
         sigma_max_grad=sigma_grad,
         ratio=ratio,
+        ratio_bar=ratio,
         relative_update=None if lr is None or ratio is None else lr * ratio,
         dominated=None if unknown else ratio is not None and ratio < threshold,
         weight_norm=_known(layer.weight_norm),

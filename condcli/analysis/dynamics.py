@@ -82,6 +82,7 @@ class StepRow:
     sigma_max_grad: float | None = field(metadata={"title": "σ(∂W)", "drop": 6})
     weight_norm: float | None = field(metadata={"title": "‖W‖F", "drop": 1})
     weight_grad_norm: float | None = field(metadata={"title": "‖∂W‖F", "drop": 6})
+    grad_moment_lambda_max: float | None = field(metadata={"title": "λ(Σ∂W)", "drop": 6})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

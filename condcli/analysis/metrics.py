@@ -58,6 +58,7 @@ METRICS: Mapping[str, Metric] = {
     "sigma_max_grad": _layer("σ(∂W)", "σ_max(∂L/∂W)", "sigma_max_grad", 10),
     "weight_norm": _layer("‖W‖F", "weight norm", "weight_norm", 2),
     "weight_grad_norm": _layer("‖∂W‖F", "gradient norm", "weight_grad_norm", 10),
+    "grad_moment_lambda_max": _layer("λ(Σ∂W)", "λ_max(Σ∂W)", "grad_moment_lambda_max", 10),
     "dying": _share("dying", "dying neurons", "dying_share"),
     "full": _share("full", "full neurons", "full_share"),
     "saturated": _share("saturated", "saturated outputs", "saturated_share"),

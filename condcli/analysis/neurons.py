@@ -12,15 +12,22 @@ from condcli.stats import ActivationStats, ProbeStats
 # above zero and full always above zero, so that either way the unit is (nearly) linear.
 RELU_LIKE = frozenset({"relu", "relu6", "leaky_relu", "gelu", "silu", "hardswish", "elu"})
 
+_BINS = 8
+
+Activity = tuple[int, ...]  # units by the share of rows that they are on in, in equal bins
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeuronRow:
     """One activation call site; a neuron is a feature, or a channel of a feature map."""
 
     activation: str = field(metadata={"title": "activation"})
-    function: str = field(metadata={"title": "function", "drop": 1})
+    function: str = field(metadata={"title": "function", "drop": 2})
     units: int = field(metadata={"title": "units"})
     rows: int = field(metadata={"title": "rows"})  # seen by each unit
+    activity: Activity = field(
+        metadata={"title": "activity", "format": "histogram", "drop": 1, "shown_in": ("table",)}
+    )
     dying: int | None = field(metadata={"title": "dying"})  # None: not defined for the function
     dying_share: float | None = field(metadata={"title": "of units", "format": "percent"})
     full: int | None = field(metadata={"title": "full"})
@@ -51,6 +58,7 @@ def row_of(activation: ActivationStats) -> NeuronRow:
         function=activation.function,
         units=activation.units,
         rows=activation.rows,
+        activity=_activity(activation),
         dying=dying,
         dying_share=_share(dying, activation.units),
         full=full,
@@ -59,6 +67,14 @@ def row_of(activation: ActivationStats) -> NeuronRow:
             None if saturated is None else int(saturated.sum()), activation.units * activation.rows
         ),
     )
+
+
+def _activity(activation: ActivationStats) -> Activity:
+    """From the units that are on in no or few rows to those that are in most or all."""
+    if not activation.rows:
+        return ()
+    counts, _ = np.histogram(activation.active_count / activation.rows, _BINS, (0, 1))
+    return tuple(map(int, counts))
 
 
 def _share(count: int | None, total: int) -> float | None:

@@ -14,7 +14,7 @@ from condcli.analysis.change import Change
 from condcli.analysis.condition import ConditionNumber
 from condcli.analysis.eigenvalues import Rank
 from condcli.output.escaping import escaped
-from condcli.output.sparkline import curve, sparkline
+from condcli.output.sparkline import bar, curve, histogram, sparkline
 
 NOTHING = "–"  # no value: undefined, or not measured
 _LISTED = 3  # of more names, the first and the last are shown with how many there are
@@ -104,7 +104,9 @@ def _condition_text(kappa: ConditionNumber) -> str:
 
 # What a column's format may ask for, of values that have no form of their own.
 _FORMS: Mapping[str, Callable[[Any], str]] = {
+    "bar": bar,
     "curve": partial(curve, width=8),
+    "histogram": histogram,
     "names": _listed,
     "percent": lambda share: f"{100 * share:.1f} %",
     "sparkline": sparkline,

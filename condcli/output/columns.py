@@ -29,6 +29,8 @@ _KINDS: dict[str, Kind] = {
     "Layers": "text",
     "Numbers": "text",
     "Curve": "drawing",
+    "Activity": "drawing",
+    "Bar": "drawing",
 }
 _MAPPINGS = ("Kappas",)
 

@@ -1,4 +1,4 @@
-"""A spectrum, or the course of a run, in a few characters."""
+"""A spectrum, the course of a run, a histogram or a ratio in a few characters."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from math import isfinite, log10
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _UNRESOLVED = "·"
+_DECADES = 8  # of a bar
 _ROUNDING = 1e-6  # what is level but for rounding is drawn level
 _LEAST_RANGE = log10(2)  # decades that the full height stands for, at least
 
@@ -31,6 +32,20 @@ def curve(values: Sequence[float | None], width: int) -> str:
     extent = max(high - low, _LEAST_RANGE)
     bottom = (low + high - extent) / 2
     return "".join(_level(value, bottom, extent) for value in chosen)
+
+
+def histogram(counts: Sequence[int]) -> str:
+    """One block a count, on a linear scale from none to the most; one of few is not lost."""
+    most = max(counts, default=0)
+    top = len(_BLOCKS) - 1
+    return "".join(_BLOCKS[-(-top * count // most) if most else 0] for count in counts)
+
+
+def bar(ratio: float) -> str:
+    """One block a decade above 1e-8, dots up to 1: a ratio on a log scale."""
+    decades = _DECADES + log10(ratio) if ratio > 0 else 0.0
+    filled = round(min(_DECADES, max(0.0, decades)))
+    return _BLOCKS[-1] * filled + _UNRESOLVED * (_DECADES - filled)
 
 
 def _places(count: int, width: int) -> list[int]:

@@ -16,6 +16,12 @@ def test_dying_units_are_never_on_and_full_units_always() -> None:
     assert row.saturated_share is None
 
 
+def test_units_are_counted_by_the_share_of_rows_that_they_are_on_in() -> None:
+    counts = np.array([0, 12, 13, 50, 87, 88, 100, 100])  # of 100: eighths are at 12.5, 25, …
+    (row,) = neurons(stats(activations=(activation(units=8, active_count=counts),)))
+    assert row.activity == (2, 1, 0, 0, 1, 0, 1, 3)
+
+
 @pytest.mark.parametrize(
     "function", ["relu", "relu6", "leaky_relu", "gelu", "silu", "hardswish", "elu"]
 )

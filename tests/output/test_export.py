@@ -50,7 +50,7 @@ EXPECTED: dict[tuple[int, str, str], float | None] = {
     (1000, "relu", "dying"): None,
     (0, "relu", "saturated"): None,
 }
-ROWS = 3 * (2 + 2 * 11 + 3)  # steps × (network + layers × numbers + activation)
+ROWS = 3 * (2 + 2 * 12 + 3)  # steps × (network + layers × numbers + activation)
 
 
 def test_csv(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from math import inf, nan
 
 import pytest
 
-from condcli.output.sparkline import curve
+from condcli.output.sparkline import bar, curve, histogram
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,25 @@ def test_of_many_values_evenly_spaced_ones_are_drawn_the_ends_too() -> None:
     values = [1.0] * 999 + [1e9]
     assert curve(values, 8) == "▁▁▁▁▁▁▁█"
     assert len(curve([10.0**k for k in range(100)], 24)) == 24
+
+
+def test_a_histogram_is_drawn_to_its_most_and_one_of_many_is_seen() -> None:
+    assert histogram([0, 700, 350, 1, 0]) == "▁█▅▂▁"
+    assert histogram([0, 0]) == "▁▁"
+    assert histogram([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("ratio", "drawn"),
+    [
+        (1.0, "████████"),
+        (50.0, "████████"),
+        (inf, "████████"),
+        (1e-4, "████····"),
+        (3e-9, "········"),
+        (0.0, "·" * 8),
+        (5e-324, "·" * 8),
+    ],
+)
+def test_a_bar_has_a_block_a_decade(ratio: float, drawn: str) -> None:
+    assert bar(ratio) == drawn
