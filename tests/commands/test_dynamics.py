@@ -36,9 +36,9 @@ TABLES = {
     "dynamics-turning-points.txt": (120, TURNS),
     "dynamics-steps.txt": (80, "dynamics run --steps --layers fc2"),
     "dynamics.md": (80, "dynamics run --format markdown"),
-    "dynamics-turning-points.json": (
+    "dynamics-turning-points.csv": (
         80,
-        "dynamics run --turning-points --layers fc2 --format json",
+        "dynamics run --turning-points --layers fc2 --format csv",
     ),
 }
 
