@@ -10,6 +10,7 @@ from condcli.analysis.turning_points import TurningPoint, short
 
 _TOLD = 10  # so many groups are told, the rest counted
 _NAMED = 3  # so many layers are named each
+_LONGEST = 64  # characters of a name in a sentence
 _SHARE = 10  # of the files, one in so many: as far apart is together
 _FIRST = ("unknown", "dominated", "free")  # of the events, and then of the metrics
 _THEN = ("loss", "dying", "full", "weight_norm")
@@ -68,18 +69,26 @@ def _groups(found: Sequence[TurningPoint], steps: Sequence[int]) -> list[_Group]
     for each in found:
         kind = (each.event, each.metric)
         group = newest.get(kind)
-        if group is None or place[each.step] - place[group[0].step] > together:
+        if group is None or not _joins(each, group, place, together):
             group = newest[kind] = []
             groups.append(group)
         group.append(each)
     return [_Group(members=group) for group in groups]
 
 
+def _joins(
+    each: TurningPoint, group: Sequence[TurningPoint], place: Mapping[int, int], together: int
+) -> bool:
+    """Whether it is near enough, and of a name that is not in the group yet."""
+    near = place[each.step] - place[group[0].step] <= together
+    return near and all(each.name != other.name for other in group)
+
+
 def _sentence(members: Sequence[TurningPoint], names: Sequence[str]) -> str:
     one = members[0]
     if len(members) == 1:
         since = f", between steps {one.since} and {one.step}" if one.since < one.step else ""
-        return f"{one.name}: {one.what}{since}"
+        return f"{_cut(one.name)}: {one.what}{since}"
     steps = [each.step for each in members]
     folds = list(dict.fromkeys(short(f) for f in sorted(each.fold or 0 for each in members)))
     phrase = _PHRASES[one.event].format(
@@ -88,7 +97,7 @@ def _sentence(members: Sequence[TurningPoint], names: Sequence[str]) -> str:
         since=min(each.since for each in members),
         step=max(steps),
         when=_when(steps),
-        first=f"{one.name} {one.what}",
+        first=f"{_cut(one.name)} {one.what}",
     )
     return f"{_listed([each.name for each in members], names)}: {phrase}"
 
@@ -101,7 +110,13 @@ def _when(steps: Sequence[int]) -> str:
 def _listed(members: Sequence[str], names: Sequence[str]) -> str:
     """The members in the network's order, the middle of many left out."""
     chosen = set(members)
-    ordered = [name for name in names if name in chosen]
+    ordered = [_cut(name) for name in names if name in chosen]
     if len(ordered) <= _NAMED:
         return ", ".join(ordered)
     return f"{ordered[0]} … {ordered[-1]} ({len(ordered)})"
+
+
+def _cut(name: str) -> str:
+    """The name, of a long one both ends: they tell it apart."""
+    half = _LONGEST // 2
+    return name if len(name) <= _LONGEST else f"{name[:half]}…{name[-half:]}"

@@ -147,6 +147,26 @@ def test_several_layers_enter_domination_in_one_sentence() -> None:
     }
 
 
+def test_one_layer_that_turns_again_is_told_again() -> None:
+    steps = list(range(40))
+    ratio = ([1.0] * 4 + [1e-6] * 2) * 6 + [1.0] * 4
+    found = turning_points(points(steps, {"fc": {"ratio": ratio}}))
+    assert len(found) == 12
+    sentences = told(found, steps, ["network", "fc"])
+    assert sentences["step 4"] == "fc: enters weight domination"
+    assert sentences["step 6"] == "fc: leaves weight domination"
+    assert not any("enter weight" in sentence for sentence in sentences.values())
+
+
+def test_of_a_long_name_both_ends_are_told() -> None:
+    name = "begin." + "x" * 10_000 + ".end"
+    run = points(STEPS, {name: {"weight_norm": [1.0] * 4 + [8.0] * 4}})
+    (sentence,) = told(turning_points(run), STEPS, ["network", name]).values()
+    assert sentence.startswith("begin.xxx")
+    assert "xxx.end: weight norm rises 8-fold" in sentence
+    assert len(sentence) < 200
+
+
 def test_of_many_the_gravest_are_told_and_the_rest_is_counted() -> None:
     def moved(place: int) -> dict[str, list[float]]:
         rises = [1.0] * place + [99.0] * (60 - place)
