@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from condcli.commands import FailOnOption, FormatOption, SortOption, naming, show
+from condcli.commands import FailOnOption, FormatOption, SortOption, naming, show, workers
 from condcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def compare(
         stats = statsfile.read(file)
         provenances.append(stats.provenance)
         with naming(file):
-            numbers.append(analysis.numbers_of(stats))
+            numbers.append(analysis.numbers_of(stats, workers=workers()))
         facts[f"{'to' if numbers[1:] else 'from'} {file}"] = headline(stats.provenance)
         if file is files[0]:
             continue

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from condcli.commands import naming
+from condcli.commands import naming, workers
 from condcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def diagnose(
     for file in files:
         stats = statsfile.read(file)
         with naming(file):
-            findings = diagnosis.diagnose(stats, bounds)
+            findings = diagnosis.diagnose(stats, bounds, workers=workers())
         diagnosed.append(Diagnosed(file, stats.provenance, findings, _looked_at(stats)))
     emit(render_diagnosis(diagnosed, form))
     _gate([finding for item in diagnosed for finding in item.findings], fail_on)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,9 @@ def _result(file: Path, finding: Finding, place: int) -> dict[str, Any]:
         "message": {"text": f"{finding.title}: {finding.evidence}. {finding.remedy}"},
         "locations": [
             {
-                "physicalLocation": {"artifactLocation": {"uri": quote(file.as_posix())}},
+                "physicalLocation": {
+                    "artifactLocation": {"uri": quote(os.fsencode(file.as_posix()))}
+                },
                 "logicalLocations": list(_layers(finding.layers)),
             }
         ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -61,7 +62,7 @@ TABLES = {
     "diagnose.txt": "diagnose vanishing.h5 healthy.h5 odd.h5",
     "diagnose.md": "diagnose vanishing.h5 --format markdown",
     "diagnose.csv": "diagnose odd.h5 vanishing.h5 --format csv",
-    "diagnose.json": "diagnose odd.h5 --format json",
+    "diagnose.json": "diagnose odd.h5 healthy.h5 --format json",
     "diagnose.sarif": "diagnose odd.h5 vanishing.h5 --format sarif",
     "diagnose.xml": "diagnose odd.h5 healthy.h5 --format junit",
 }
@@ -106,6 +107,17 @@ def test_sarif_has_what_its_schema_requires(capsys: pytest.CaptureFixture[str]) 
     assert {"name": ODD, "kind": "member"} in found["results"][1]["locations"][0][
         "logicalLocations"
     ]
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("form", ["table", "json", "csv", "markdown", "sarif", "junit"])
+def test_a_file_may_have_any_name(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    name = os.fsdecode(b"a \xff&<\x1b.h5")
+    Path("odd.h5").rename(name)
+    shown = printed(capsys, name, "--format", form)
+    assert all(line.isprintable() for line in shown.split("\n"))
+    if form == "sarif":
+        assert '"a%20%FF%26%3C%1B.h5"' in shown
 
 
 @pytest.mark.usefixtures("files")

@@ -150,15 +150,15 @@ def _ill_conditioned(side: Side, found: list[_Ill], usual: float) -> Finding:
     causes = Counter(ill.cause for ill in found)
     (main, _), *_ = causes.most_common()
     because = ", ".join(f"{_BECAUSE[cause]} in {times}" for cause, times in causes.most_common())
-    without = "" if worst.cause == "correlated" else f" ({worst.without:.2g} without it)"
+    without = "" if worst.cause == "correlated" else f" ({_text(worst.without)} without it)"
     matrix = _MATRICES[side]
     return Finding(
         rule=f"ill-conditioned-{side}",
         severity="warning",
         layers=tuple(ill.layer.name for ill in found),
         title=f"κ50({matrix}) is large in {count(len(found), 'layer')}",
-        evidence=f"up to {worst.kappa:.2g} in {brief(worst.layer.name)}, by "
-        f"{_BECAUSE[worst.cause]}{without}; the network's median is {usual:.2g}. Of the layers: "
+        evidence=f"up to {_text(worst.kappa)} in {brief(worst.layer.name)}, by "
+        f"{_BECAUSE[worst.cause]}{without}; the network's median is {_text(usual)}. Of the layers: "
         f"{because}",
         numbers={"kappa": worst.kappa, "median_kappa": usual, "layers": len(found)} | causes,
         mechanism=_MECHANISMS[main],
@@ -180,3 +180,7 @@ def _too_few_rows(side: Side, found: list[_Ill]) -> Finding:
         source=_SOURCE,
         remedy=_REMEDIES["rows"],
     )
+
+
+def _text(kappa: float) -> str:
+    return "∞" if math.isinf(kappa) else f"{kappa:.2g}"
