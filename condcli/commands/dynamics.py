@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from condcli.analysis.defaults import DOMINATION_THRESHOLD, PERCENT
+from condcli.analysis.defaults import DOMINATION_THRESHOLD, METRIC_NAMES, PERCENT
 from condcli.commands import FailOnOption, FormatOption, SortOption, show, workers
 from condcli.errors import UsageError
 from condcli.output import Format
@@ -37,6 +37,12 @@ Files = Annotated[
         metavar="RUN", help="Statistics files of one network, or their folder.", readable=False
     ),
 ]
+
+
+def _complete(incomplete: str) -> list[str]:
+    return [name for name in METRIC_NAMES if name.startswith(incomplete)]
+
+
 MetricOption = Annotated[
     str | None,
     typer.Option(
@@ -44,6 +50,7 @@ MetricOption = Annotated[
         metavar="NAME",
         help="Only this number, of every layer or activation: loss, ratio, kappa, dying …",
         show_default=False,
+        autocompletion=_complete,
     ),
 ]
 Layers = Annotated[
@@ -118,10 +125,9 @@ def dynamics(
 
 def _check(metric: str | None, threshold: float, steps: bool, turning_points: bool) -> None:
     """Raise UsageError for options that make no sense, before a file is read."""
-    from condcli.analysis.metrics import METRICS
-
-    if metric is not None and metric not in METRICS:
-        raise UsageError(f"there is no metric {metric!r}", f"choose from {', '.join(METRICS)}")
+    if metric is not None and metric not in METRIC_NAMES:
+        known = ", ".join(METRIC_NAMES)
+        raise UsageError(f"there is no metric {metric!r}", f"choose from {known}")
     if not 0 < threshold < float("inf"):
         raise UsageError(f"the threshold {threshold:g} is not positive", "pass a number above 0")
     if steps and turning_points:

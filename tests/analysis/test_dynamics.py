@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from condcli.analysis.defaults import METRIC_NAMES
 from condcli.analysis.dynamics import (
     dynamics,
     metric_rows,
@@ -9,6 +10,7 @@ from condcli.analysis.dynamics import (
     step_metric_rows,
     step_rows,
 )
+from condcli.analysis.metrics import METRICS
 from condcli.errors import UsageError
 from tests.runs import kappa, points
 
@@ -22,6 +24,10 @@ RUN = points(
     {"relu": {"dying": [0.0, 0.25, 0.5]}},
     loss=[2.0, 1.0, None],
 )
+
+
+def test_every_metric_has_the_name_that_options_know() -> None:
+    assert tuple(METRICS) == METRIC_NAMES
 
 
 def test_each_layer_has_its_curves_and_their_ends() -> None:

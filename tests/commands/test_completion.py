@@ -62,6 +62,7 @@ def bash(*words: str) -> list[str]:
         (("probe", "m.pt", "--data", "my_file"), []),
         (("data", ""), ["list"]),
         (("plot", "run-m"), ["run-magnitude"]),
+        (("dynamics", "run/", "--metric", "kappa_"), ["kappa_input", "kappa_grad"]),
     ],
 )
 def test_bash_completes(words: tuple[str, ...], expected: list[str]) -> None:

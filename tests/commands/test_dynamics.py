@@ -225,7 +225,7 @@ def test_a_pipe_gets_a_block_for_each_new_file_until_the_end(tmp_path: Path) -> 
         more = [process.stdout.readline() for _ in range(2)]
         assert [line.split(",")[:2] for line in more] == [["100", "fc1"], ["100", "fc2"]]
         process.send_signal(signal.SIGINT)
-        rest, complaint = process.communicate(timeout=20)
+        rest, complaint = process.communicate(timeout=60)
     assert (rest, complaint) == ("", "condcli: interrupted\n")
     assert process.returncode == 130
 
@@ -237,7 +237,7 @@ def test_a_reader_that_has_gone_ends_the_watch(tmp_path: Path) -> None:
         process.stdout.readline()
         process.stdout.close()
         write(stats_at(100), tmp_path / "step_100.h5")
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=60) == 0
 
 
 def test_a_terminal_is_drawn_anew_with_the_whole_run(
@@ -254,7 +254,7 @@ def test_a_terminal_is_drawn_anew_with_the_whole_run(
             write(stats_at(100), tmp_path / "step_100.h5")
             second = read_until(ours, b"more lines")
             process.send_signal(signal.SIGINT)
-            assert process.wait(timeout=20) == 130
+            assert process.wait(timeout=60) == 130
     finally:
         os.close(ours)
         os.close(theirs)
@@ -268,6 +268,6 @@ def read_until(descriptor: int, words: bytes) -> str:
     """What comes until these words do, and the rest of what is there."""
     text = b""
     while words not in text:
-        assert select.select([descriptor], [], [], 20)[0], text
+        assert select.select([descriptor], [], [], 60)[0], text
         text += os.read(descriptor, 4096)
     return text.decode()
