@@ -54,6 +54,22 @@ def test_the_tables_are_real(
         assert all(map(alike, now.split(), shown.split())), (now, shown)
 
 
+def test_the_diagnosis_is_real(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "stats.h5"
+    checkpoint = ROOT / "sample_checkpoints" / "mlp20_default.pt"
+    assert run(["--quiet", "probe", str(checkpoint), "--data", "digits", "-o", str(file)]) == 0
+    monkeypatch.setenv("COLUMNS", "100")
+    assert run(["diagnose", str(file)]) == 0
+    _, printed = capsys.readouterr().out.split("\n\n", 1)
+    shown = re.search(r"\$ condcli diagnose stats.h5\n\n(.*?)```", README, re.S)
+    assert shown is not None
+    # Counts of what is above a threshold may differ by a layer where sums are rounded otherwise.
+    words = [[re.sub(r"\d+", "#", word) for word in text.split()] for text in (printed, shown[1])]
+    assert words[0] == words[1]
+
+
 def alike(now: str, shown: str) -> bool:
     try:
         return math.isclose(float(now), float(shown), rel_tol=RELATIVE)

@@ -108,7 +108,7 @@ def plot(
 ) -> None:
     """Draw statistics files, or runs of them over their steps, as PNG, SVG or PDF.
 
-    Needs the extra plot: pip install 'condcli[plot]'.
+    Needs the extra plot, which brings matplotlib.
     """
     if list_kinds:
         _show_kinds(form)
