@@ -78,12 +78,12 @@ class Browser:
                 return answer["result"]
 
     def open(self, address: str) -> None:
-        """Go there, and wait until everything has run."""
-        self.call("Page.navigate", url="about:blank")
-        self._events.clear()
-        self.call("Page.navigate", url=address)
-        while not any(event["method"] == "Page.loadEventFired" for event in self._events):
-            self._next()
+        """Go there anew, and wait until everything has run."""
+        for place in ("about:blank", address):  # or else only what is behind # would change
+            self._events.clear()
+            self.call("Page.navigate", url=place)
+            while not any(event["method"] == "Page.loadEventFired" for event in self._events):
+                self._next()
         self.settle()
 
     def settle(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from condcli.output import terminal
 from condcli.stats import ProbeStats, SkippedParameter
 from condcli.statsfile import write
+from tests.browser import PROGRAM, Browser, browser
 from tests.synthetic import activation, diagonal, layer, stats
 
 
@@ -71,3 +73,12 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(terminal, "_quiet", False)
     return Path("stats.h5")
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser for all tests of a process, which skips them where none is installed."""
+    if PROGRAM is None:
+        pytest.skip("no Chromium is installed")
+    with browser(tmp_path_factory.mktemp("profile")) as found:
+        yield found

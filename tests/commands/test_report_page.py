@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,20 +11,12 @@ import pytest
 
 from condcli.cli import run
 from condcli.statsfile import write
-from tests.browser import PROGRAM, Browser, browser
+from tests.browser import Browser
 from tests.commands.test_report import data_of
 from tests.synthetic import activation, diagonal, layer, stats
 
-pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Chromium is installed")
-
 HOSTILE = "<img src=x onerror=document.title='owned'>\u202e[/bold]&amp;"
 STEPS = (0, 40, 400, 1000)
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with browser(tmp_path_factory.mktemp("profile")) as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +60,8 @@ def opened(chromium: Browser, page: Path, address: str = "") -> Browser:
 
 
 def hash_of(chromium: Browser) -> str:
-    found = chromium.run("location.hash")
+    """What the address says, some time after the last change."""
+    found = chromium.run("new Promise((d) => setTimeout(() => d(location.hash), 400))")
     assert isinstance(found, str)
     return found
 

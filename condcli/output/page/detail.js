@@ -18,6 +18,11 @@ function renderDetail(state) {
       ),
     ),
   );
+  const notes = item.section === "layers" ? ["spectrum", "domination"] : [];
+  byId("item-note").textContent = notes
+    .map((table) => column(state.step, table, "note")[item.index])
+    .filter(Boolean)
+    .join("; ");
   byId("layer-detail").hidden = item.section !== "layers";
   byId("activation-detail").hidden = item.section === "layers";
   if (item.section === "layers") renderLayer(state, kind);
@@ -110,7 +115,7 @@ function renderNumbers(state) {
     ),
   );
   byId("weight-numbers").replaceChildren(
-    ...page.headings.domination.slice(2).flatMap(({ name, title }) => {
+    ...page.headings.domination.slice(2, -1).flatMap(({ name, title }) => {
       const shown = value("domination", name);
       return shown === "" || shown === "–" ? [] : [make("dt", {}, title), make("dd", {}, shown)];
     }),

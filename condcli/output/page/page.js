@@ -83,9 +83,9 @@ function linkTo(item) {
 }
 
 function change(changes) {
-  const next = { ...current, ...changes };
-  history.replaceState(null, "", address(next));
-  show(next);
+  clearTimeout(change.waiting); // browsers refuse a hundred addresses in half a minute
+  change.waiting = setTimeout(() => history.replaceState(null, "", address(current)), 300);
+  show({ ...current, ...changes });
 }
 
 // Draw what differs from what is shown.
