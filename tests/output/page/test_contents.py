@@ -11,7 +11,7 @@ from condcli.output.page.contents import detail
         (1, 54, 200, 1),  # ResNet-50
         (50, 20, 62, 50),
         (160, 110, 20, 28),
-        (50, 1000, 31, 2),  # never fewer than the first and the last
+        (50, 1000, 20, 3),
         (3, 0, 200, 3),
     ],
 )
