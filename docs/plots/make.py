@@ -70,8 +70,8 @@ def resnet110(arch: str) -> Recipe:
         rate=0.2,
         momentum=0.9,
         weight_decay=1e-4,
-        steps=tuple(range(21)),
-        probe=["--layers", "fc"],
+        steps=(0, 1, 2, 3, 4, 6, 8, 10, 13, 16, 20),
+        probe=["--layers", "fc", "--samples", "256"],
     )
 
 

@@ -21,6 +21,7 @@ from tests.output.plots.artists import sample
 from tests.output.plots.networks import hard_network, network, write_run
 
 BASELINE = Path(__file__).parent / "baseline"
+DPI = 60
 TOLERANCE = 2.0  # root mean square, of 255
 
 
@@ -43,7 +44,9 @@ def test_the_picture_is_as_reviewed(
         figure = figure_of(kind, tmp_path)
         for text in figure.findobj(Text):
             text.set_visible(False)
-        figure.savefig(tmp_path / f"{kind}.png", dpi=60, metadata={"Software": None})
+        width, height = figure.get_size_inches() * DPI
+        figure.set_size_inches(width / DPI, (round(height) + 0.01) / DPI)  # rounded alike by all
+        figure.savefig(tmp_path / f"{kind}.png", dpi=DPI, metadata={"Software": None})
     expected = BASELINE / f"{kind}.png"
     if request.config.getoption("--update-golden"):
         BASELINE.mkdir(exist_ok=True)
