@@ -1,7 +1,11 @@
-"""Golden files: what is printed is a file under review, renewed with ``--update-golden``."""
+"""What all tests share: processes, usual signals, a plain terminal, a canary, golden files.
+
+A golden file is what is printed, under review, and renewed with ``--update-golden``.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +20,20 @@ for number, usual in {
 }.items():
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, usual)
+
+MOST_PROCESSES = 8  # each imports torch, and starts another process that does
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process a processor for the whole suite; none more for chosen tests, to begin at once."""
+    if config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return 0
+    processors = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    )
+    processes = min(processors or 1, MOST_PROCESSES)
+    os.environ.setdefault("OMP_NUM_THREADS", str((processors or 1) // processes))
+    return processes if processes > 1 else 0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -41,7 +41,7 @@ def resumed(
         assert state.exists()
     else:
         raise AssertionError("there was nothing left to resume")
-    return condcli.probe(model(), data(), save=state, save_every=0, resume=True, **options)
+    return condcli.probe(model(), data(), save=state, resume=True, **options)
 
 
 def assert_identical(stats: ProbeStats, other: ProbeStats) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from functools import cache
 
 import pytest
 import torch
@@ -34,10 +35,16 @@ def probed(model: nn.Module) -> ProbeStats:
     return probe(model, batches(), dtype="float64", per_example="all")
 
 
+@cache
+def both(name: str) -> tuple[ProbeStats, dict[str, Moments]]:
+    """What is measured of a network, and what is true."""
+    net = sequence_net(name)
+    return probed(net), measure(PlainSequenceNet(net), batches())
+
+
 @pytest.mark.parametrize("name", LAYERS)
 def test_every_matrix_of_a_recurrent_layer_agrees_with_the_reference(name: str) -> None:
-    net = sequence_net(name)
-    assert_agreement(probed(net), measure(PlainSequenceNet(net), batches()))
+    assert_agreement(*both(name))
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -72,14 +79,13 @@ def test_the_unrolled_form_computes_what_the_kernel_computes(name: str) -> None:
     with torch.no_grad():
         scores = torch.cat([double(x.double()) for x, _ in batches()])
     loss = functional.cross_entropy(scores, torch.cat([y for _, y in batches()]))
-    assert probed(net).provenance.loss == pytest.approx(float(loss), rel=1e-12)
+    assert both(name)[0].provenance.loss == pytest.approx(float(loss), rel=1e-12)
 
 
 @pytest.mark.parametrize("name", [n for n, (_, o) in LAYERS.items() if o.get("call") != "packed"])
 def test_the_example_gradients_of_a_recurrent_layer_agree(name: str) -> None:
-    net = sequence_net(name)
-    truth = measure(PlainSequenceNet(net), batches())
-    for layer_name, layer in probed(net).layers.items():
+    stats, truth = both(name)
+    for layer_name, layer in stats.layers.items():
         if LAYERS[name][1].get("call") == "single":
             assert layer.weight_grad_moment_lambda_max is None
         else:

