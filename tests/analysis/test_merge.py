@@ -98,6 +98,7 @@ UNEQUAL = {
     "torch_version": "2.11.0",
     "model_sha256": "ef" * 32,
     "arch": "cnn",
+    "dropout": True,
     "parameters": 2,
     "data_source": "mnist",
     "normalize": "mean 1, std 1",
