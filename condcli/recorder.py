@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from condcli.analysis.defaults import PERCENT
@@ -20,6 +21,7 @@ from condcli.analysis.metrics import values
 from condcli.analysis.steps import Numbered
 from condcli.analysis.trajectory import point_of
 from condcli.capture.ranks import present
+from condcli.capture.undisturbed import product_precision
 from condcli.errors import CannotFinishError, UsageError
 from condcli.output.export.tensorboard import tag
 from condcli.recording import Job, Recording, Settings, network_of
@@ -132,8 +134,10 @@ class Recorder:
         background: bool = True,
         writer: Any = None,
     ) -> None:
-        if accumulate < 1 or (isinstance(every, int) and every < 1):
-            raise UsageError("every and accumulate are counts", "give 1 or more")
+        if accumulate < 1 or first < 0 or (isinstance(every, int) and every < 1):
+            raise UsageError(
+                "every and accumulate count from 1, and first from 0", "give such numbers"
+            )
         self.folder = Path(folder)
         self.settings = Settings(
             model=network_of(model, eager=eager),
@@ -188,7 +192,10 @@ class Recorder:
     def finish(self, record: Recording) -> None:
         """Make a file of a record, all batches of which have gone forward and backward."""
         self.forget()
-        beside = self._pool if self._done else None  # the first is done at once: it may fail
+        # The first is done at once, for it may fail; so are all where products are in TF32: to
+        # forbid that in another thread would change the training's own.
+        exact = torch.get_float32_matmul_precision() == "highest"
+        beside = self._pool if self._done and exact else None
         try:
             job = record.ended(copies=beside is not None, flagged=self._postponed >= POSTPONED)
             self._postponed = self._postponed + 1 if record.overflowed else 0
@@ -197,7 +204,8 @@ class Recorder:
                 return
             write_file = partial(self._write, record.number, job)
             if beside is None:
-                write_file()
+                with product_precision("none"):
+                    write_file()
             else:
                 self.wait()
                 self._pending = beside.submit(self._tried, record.number, write_file)

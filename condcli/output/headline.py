@@ -18,7 +18,7 @@ def headline(provenance: Provenance) -> str:
         f"{model} on {provenance.data_source}",
         f"{provenance.examples} examples" + shard(provenance),
         f"conv {provenance.conv}",
-        f"norm {provenance.norm}",
+        f"norm {provenance.norm}{', dropout on' if provenance.dropout else ''}",
         provenance.dtype,
         f"{provenance.loss_name} {number(provenance.loss)}",
     ]

@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from condcli.api import probe
 from condcli.capture.per_example import NO_EXAMPLE_AXIS
 from condcli.capture.training import FROZEN
+from condcli.output.headline import headline
 from tests.capture.cases import CASES
 from tests.capture.parts import NETS
 from tests.capture.test_coincidences import Positions
@@ -126,4 +127,5 @@ def test_dropout_is_left_on_and_told(tmp_path: Path) -> None:
     stats = record_once(model, tmp_path / "run", [(x, torch.arange(8) % 3)])
     assert stats.provenance.dropout is True
     values = np.unique(np.diagonal(stats.layers["1"].input_moment))
+    assert "norm batch, dropout on" in headline(stats.provenance)
     assert len(values) > 1  # of the ones, each column lost its own and doubled the others

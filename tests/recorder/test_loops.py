@@ -145,6 +145,25 @@ def test_files_finished_beside_the_training_are_of_their_own_step(tmp_path: Path
         assert_layers_agree(beside, at_once, tolerance=0)
 
 
+def test_the_precision_of_products_is_the_trainings_own(tmp_path: Path) -> None:
+    """Moments are summed in full precision, and the setting is not touched for long."""
+    model, (x, y) = mlp(), data()
+    expected = probe(deepcopy(model), (x, y))
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    seen = []
+    model[1].register_forward_hook(lambda *_: seen.append(torch.get_float32_matmul_precision()))
+    try:
+        with condcli.Recorder(model, tmp_path, every=1) as recorder:
+            for _ in range(2):
+                with recorder.step():
+                    F.cross_entropy(model(x), y).backward()
+        assert [*seen, torch.get_float32_matmul_precision()] == ["medium"] * 3
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert_layers_agree(step_file(tmp_path, 1), expected, tolerance=1e-2)
+
+
 class Checkpointed(nn.Module):
     """Its first block runs again in the backward pass."""
 
@@ -266,7 +285,7 @@ def test_the_files_of_another_run_are_not_written_over(tmp_path: Path) -> None:
 def test_an_option_that_does_not_exist_is_refused(option: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="odd"):
         condcli.Recorder(mlp(), tmp_path / "run", **{option: "odd"})
-    with pytest.raises(UsageError, match="counts"):
+    with pytest.raises(UsageError, match="count from 1"):
         condcli.Recorder(mlp(), tmp_path / "run", every=0)
     assert not (tmp_path / "run").exists()
 
