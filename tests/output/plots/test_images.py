@@ -8,10 +8,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from matplotlib.testing.compare import compare_images
 from matplotlib.text import Text
+from PIL import Image, ImageFilter
 
 from condcli.output.plots import KINDS, RUN_KINDS
 from condcli.output.plots.drawing import DRAW_FILES, DRAW_RUNS
@@ -22,7 +23,7 @@ from tests.output.plots.networks import hard_network, network, write_run
 
 BASELINE = Path(__file__).parent / "baseline"
 DPI = 60
-TOLERANCE = 2.0  # root mean square, of 255
+TOLERANCE = 2.0  # of `difference`; matplotlib 3.9 and 3.11 differ by up to 1.7 but for heat maps
 
 
 def figure_of(kind: str, folder: Path) -> Figure:
@@ -36,27 +37,48 @@ def figure_of(kind: str, folder: Path) -> Figure:
     return DRAW_RUNS[kind](runs_of([folder / "plain", folder / "bn"], None, options), options)
 
 
+def picture_of(figure: Figure, path: Path) -> Path:
+    """The figure without letters and without its layout, which no two versions make alike."""
+    for text in figure.findobj(Text):
+        text.set_visible(False)
+    figure.set_layout_engine("none")
+    width, height = figure.get_size_inches() * DPI
+    figure.set_size_inches(width / DPI, (round(height) + 0.01) / DPI)  # rounded alike by all
+    figure.savefig(path, dpi=DPI, metadata={"Software": None})
+    return path
+
+
+def difference(path: Path, other: Path) -> float:
+    """The root mean square, of 255, after a blur that hides where lines fall between pixels."""
+    blurred = []
+    for each in (path, other):
+        with Image.open(each) as image:
+            soft = image.convert("RGB").filter(ImageFilter.GaussianBlur(2))
+            blurred.append(np.asarray(soft, dtype=float))
+    assert blurred[0].shape == blurred[1].shape
+    return float(np.sqrt(np.square(blurred[0] - blurred[1]).mean()))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_picture_is_as_reviewed(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     with styled():
-        figure = figure_of(kind, tmp_path)
-        for text in figure.findobj(Text):
-            text.set_visible(False)
-        figure.set_layout_engine("none")  # each version lays out a little otherwise
-        width, height = figure.get_size_inches() * DPI
-        figure.set_size_inches(width / DPI, (round(height) + 0.01) / DPI)  # rounded alike by all
-        figure.savefig(tmp_path / f"{kind}.png", dpi=DPI, metadata={"Software": None})
+        path = picture_of(figure_of(kind, tmp_path), tmp_path / f"{kind}.png")
     expected = BASELINE / f"{kind}.png"
     if request.config.getoption("--update-golden"):
         BASELINE.mkdir(exist_ok=True)
-        shutil.copy(tmp_path / f"{kind}.png", expected)
-    shutil.copy(expected, tmp_path / "expected.png")  # beside which the difference is written
-    said = compare_images(
-        str(tmp_path / "expected.png"), str(tmp_path / f"{kind}.png"), tol=TOLERANCE
-    )
-    assert said is None
+        shutil.copy(path, expected)
+    assert difference(path, expected) < TOLERANCE
+
+
+def test_an_empty_panel_is_seen(tmp_path: Path) -> None:
+    with styled():
+        figure = figure_of("run-magnitude", tmp_path)
+        for line in list(figure.axes[0].lines):
+            line.remove()
+        path = picture_of(figure, tmp_path / "less.png")
+    assert difference(path, BASELINE / "run-magnitude.png") > TOLERANCE
 
 
 def test_every_kind_has_a_function() -> None:
