@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from condcli.analysis.spectrum import SpectrumRow, spectrum
 from condcli.batch import Share
-from condcli.commands.spectrum import _percentages
+from condcli.commands import percentages_in
 from condcli.data.normalization import _parse
 from condcli.errors import CondcliError
 from condcli.models import parse_arch_args
@@ -119,7 +119,7 @@ _TEXTS: Mapping[str, tuple[str, Callable[[str], object]]] = {
     "--arch-arg": ("depth=20", lambda text: parse_arch_args([text])),
     "--normalize": ("0.49,0.48,0.45/0.25,0.24,0.26", _parse),
     "--fail-on": ("lambda_max>1e-3", lambda text: parse_gate(text, _report())),
-    "--percent": ("100,50,1e-3", _percentages),
+    "--percent": ("100,50,1e-3", percentages_in),
     "--shard": ("2/3", Share.parse),
     "layer names": ("blocks.0/[bold]\x1b%2E", _round_trip),
 }
