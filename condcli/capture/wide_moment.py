@@ -6,6 +6,7 @@ many, a sketch is summed instead, some hundred numbers for each feature.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,8 +80,7 @@ class WideMoment:
 
     def _project(self, rows: Tensor) -> None:
         rows, power = moderated(rows)
-        squares = torch.linalg.vector_norm(rows, dim=(1, 2), dtype=sum_dtype(rows)) ** 2
-        self._squares = plus(self._squares, squares, None if power is None else power**2)
+        self._squares = plus(self._squares, _squares(rows), None if power is None else power**2)
         omega = self._omega(rows)
         for piece in rows.split(PIECE_ROWS, dim=1):
             self._add(piece, omega, power)
@@ -141,22 +141,23 @@ class WideMoment:
         can tell its numbers.
         """
         if self._kept is not None:
-            rows, error = torch.cat(self._kept, dim=1).cpu(), 0.0
-            squares = torch.linalg.vector_norm(rows, dim=(1, 2), dtype=torch.float64) ** 2
+            parts, error = self._kept, 0.0
+            squares = sum(float(_squares(part).sum()) for part in parts)
         else:
-            rows, error, squares = self._sketched()
-        trace = float(squares.sum()) / self.rows
+            sketch, error, squares = self._sketched()
+            parts = [sketch]
+        trace = squares / self.rows
         dtype = self._dtype if is_told(trace) else torch.float64
-        rows = self._in_order(rows).to(dtype) / self.rows**0.5
+        rows = self._joined(parts, dtype).div_(self.rows**0.5)
         return Factor(
             rows=(rows[0] if len(rows) == 1 else rows).numpy(),
             error=error / self.rows,
             trace=trace,
         )
 
-    def _sketched(self) -> tuple[Tensor, float, Tensor]:
+    def _sketched(self) -> tuple[Tensor, float, float]:
         """F of the sum over rows, (G, k, d), with zeros where a group has fewer; the largest error
-        of all groups; the squares.
+        of all groups; the sum of all squares.
         """
         _, products, squares = (total.cpu().double() for total in self.running_sums())
         eps, tests = torch.finfo(self._dtype).eps, columns_of(self._max_dim)[1]
@@ -165,7 +166,16 @@ class WideMoment:
         factors = products.new_zeros(len(found), max(len(f) for f, _ in found), products.shape[1])
         for factor, (own, _) in zip(factors, found, strict=True):
             factor[: len(own)] = own
-        return factors, float(np.max([error for _, error in found])), squares
+        return factors, float(np.max([error for _, error in found])), float(squares.sum())
+
+    def _joined(self, parts: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
+        """All rows of parts (G, n, d), one after the other, on the CPU; none is copied twice."""
+        groups, _, size = parts[0].shape
+        counts = [part.shape[1] for part in parts]
+        joined = torch.empty(groups, sum(counts), size, dtype=dtype)
+        for place, part in zip(joined.split(counts, dim=1), parts, strict=True):
+            place.copy_(self._in_order(part))
+        return joined
 
     def _in_order(self, rows: Tensor) -> Tensor:
         """The features, along the last axis, in the order of the weight's."""
@@ -173,3 +183,9 @@ class WideMoment:
             return rows
         features: Tensor = rows.unflatten(-1, self._patch)
         return features.transpose(-1, -2).flatten(-2)
+
+
+def _squares(rows: Tensor) -> Tensor:
+    """Σ |x|² over rows (G, n, d), (G,)."""
+    norms: Tensor = torch.linalg.vector_norm(rows, dim=(1, 2), dtype=sum_dtype(rows))
+    return norms**2
