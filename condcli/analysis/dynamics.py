@@ -98,10 +98,10 @@ class StepMetricRow:
 def dynamics(points: Sequence[Point], *, pattern: str | None = None) -> list[DynamicsRow]:
     """One row a layer whose name matches the glob, in forward order, of one point or more.
 
-    Raises `UsageError` where none does.
+    The ends are those of the steps that have the layer. Raises `UsageError` where no name matches.
     """
-    names = selected(points[0].layers, pattern)
-    return [_row(name, [point.layers[name] for point in points]) for name in names]
+    names = selected(series(points, "ratio"), pattern)
+    return [_row(name, [point.layers.get(name) for point in points]) for name in names]
 
 
 def metric_rows(
@@ -115,6 +115,7 @@ def metric_rows(
 
 def step_rows(points: Sequence[Point], *, pattern: str | None = None) -> list[StepRow]:
     """One row for each step and layer, by step and then in forward order."""
+    names = selected(series(points, "ratio"), pattern)
     return [
         StepRow(
             step=point.step,
@@ -124,7 +125,8 @@ def step_rows(points: Sequence[Point], *, pattern: str | None = None) -> list[St
             **{key: getattr(point.layers[name], key) for key in _OF_LAYER},
         )
         for point in points
-        for name in selected(point.layers, pattern)
+        for name in names
+        if name in point.layers
     ]
 
 
@@ -155,10 +157,13 @@ def selected(names: Mapping[str, Any], pattern: str | None) -> list[str]:
 _OF_LAYER = tuple(name for name, metric in METRICS.items() if metric.owner == "layer")
 
 
-def _row(name: str, found: Sequence[LayerPoint]) -> DynamicsRow:
-    first, last = found[0], found[-1]
+def _row(name: str, found: Sequence[LayerPoint | None]) -> DynamicsRow:
+    there = [point for point in found if point is not None]
+    first, last = there[0], there[-1]
     curves: dict[str, Any] = {
-        f"{metric}_curve": tuple(METRICS[metric].read(point) for point in found)
+        f"{metric}_curve": tuple(
+            None if point is None else METRICS[metric].read(point) for point in found
+        )
         for metric in _SHOWN
     }
     firsts = {f"{metric}_first": getattr(first, metric) for metric in _SHOWN}

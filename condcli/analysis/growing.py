@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from condcli.analysis.steps import Numbered, inside, numbered
-from condcli.analysis.trajectory import Point, point_of, require_one_run
+from condcli.analysis.trajectory import Point, point_of, require_one_network
 from condcli.errors import InputError
 
 
@@ -50,7 +50,7 @@ def _grown(
         point = replace(point, step=item.step, step_from=item.step_from)
         seen[item.path] = (_version(item.path), point)
         points.append(point)
-        require_one_run(points[0], point)
+        require_one_network(points[0], point)
     return Growth(points=points, new=new)
 
 

@@ -68,11 +68,13 @@ METRICS: Mapping[str, Metric] = {
 def series(points: Sequence[Point], name: str) -> Series:
     """The values of one metric over the steps; None where one is not known.
 
-    An owner that a step does not have has no value there.
+    An owner that a step does not have has no value there. Owners are in forward order, as in the
+    step that has the most.
     """
     metric = METRICS[name]
-    owners = [_owners(point, metric.owner) for point in points]
-    names = dict.fromkeys(each for found in owners for each in found)
+    owners = [owners_of(point, metric.owner) for point in points]
+    most = max(owners, key=len, default={})
+    names = dict.fromkeys([*most, *(each for found in owners for each in found)])
     return {
         each: [metric.read(found[each]) if each in found else None for found in owners]
         for each in names
@@ -95,7 +97,7 @@ def values(points: Sequence[Point]) -> Iterator[Value]:
     """All numbers of all steps, by step, then by metric, then in forward order."""
     for point in points:
         for metric, kind in METRICS.items():
-            for name, owner in _owners(point, kind.owner).items():
+            for name, owner in owners_of(point, kind.owner).items():
                 yield Value(
                     step=point.step,
                     owner=kind.owner,
@@ -112,7 +114,8 @@ def is_lower_bound(layer: LayerPoint, metric: str) -> bool:
     return isinstance(number, ConditionNumber) and number.lower_bound is not None
 
 
-def _owners(point: Point, owner: Owner) -> Mapping[str, Any]:
+def owners_of(point: Point, owner: Owner) -> Mapping[str, Any]:
+    """What has numbers of a kind at one step: its layers, its activations, or itself."""
     if owner == "network":
         return {NETWORK: point}
     return point.layers if owner == "layer" else point.activations

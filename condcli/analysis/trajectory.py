@@ -70,7 +70,7 @@ def trajectory(
     points: list[Point] = []
     for item in numbered(files_of(paths)):
         points.append(point_of(item, percent=percent, workers=workers, cache=cache))
-        require_one_run(points[0], points[-1])
+        require_one_network(points[0], points[-1])
     return points
 
 
@@ -113,7 +113,18 @@ def point_from(
 
 
 def require_one_run(first: Point, other: Point) -> None:
-    """Raise `InputError` unless both are of the same network, measured alike."""
+    """Raise `InputError` unless both are of one network, measured alike, with the same layers."""
+    require_one_network(first, other)
+    for name in dict.fromkeys([*first.layers, *other.layers]):
+        if name not in first.layers or name not in other.layers:
+            raise _different(first, other, name)
+
+
+def require_one_network(first: Point, other: Point) -> None:
+    """Raise `InputError` unless both are of the same network, measured alike.
+
+    Either may lack layers of the other: those that were frozen, did not run, or were left out.
+    """
     for name in _ALIKE:
         own, others = getattr(first.provenance, name), getattr(other.provenance, name)
         if own != others:
@@ -122,14 +133,28 @@ def require_one_run(first: Point, other: Point) -> None:
                 f"{others}",
                 "probe all checkpoints of a run with the same options",
             )
-    for name in dict.fromkeys([*first.layers, *other.layers]):
-        shapes = [_shape(point.layers.get(name)) for point in (first, other)]
-        if shapes[0] != shapes[1]:
-            raise InputError(
-                f"{first.path} and {other.path} are not of one network: layer {name!r} is "
-                f"{shapes[0]} and {shapes[1]}",
-                "pass the files of one run, probed with the same --layers and --exclude",
-            )
+    counts = [point.provenance.parameters for point in (first, other)]
+    if counts[0] != counts[1]:
+        raise InputError(
+            f"{first.path} and {other.path} are not of one network: it has {counts[0]} and "
+            f"{counts[1]} parameters",
+            "pass the files of one run",
+        )
+    shared = [name for name in first.layers if name in other.layers]
+    if first.layers and other.layers and not shared:
+        raise _different(first, other, next(iter(first.layers)))
+    for name in shared:
+        if _shape(first.layers[name]) != _shape(other.layers[name]):
+            raise _different(first, other, name)
+
+
+def _different(first: Point, other: Point, name: str) -> InputError:
+    shapes = [_shape(point.layers.get(name)) for point in (first, other)]
+    return InputError(
+        f"{first.path} and {other.path} are not of one network: layer {name!r} is {shapes[0]} and "
+        f"{shapes[1]}",
+        "pass the files of one run, probed with the same --layers and --exclude",
+    )
 
 
 def _shape(layer: LayerPoint | None) -> str:

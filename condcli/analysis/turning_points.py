@@ -11,7 +11,7 @@ from math import isfinite
 
 from condcli.analysis.defaults import DOMINATION_THRESHOLD
 from condcli.analysis.legs import Leg, Values, crossings, legs
-from condcli.analysis.metrics import METRICS, Series, series
+from condcli.analysis.metrics import METRICS, Series, owners_of, series
 from condcli.analysis.trajectory import Point
 
 FOLLOWED = ("loss", "weight_norm", "lambda_max_input", "lambda_max_grad", "kappa")  # by default
@@ -51,7 +51,8 @@ def turning_points(
     steps = [point.step for point in points]
     for name in metrics or (*FOLLOWED, "ratio", "dying", "full"):
         curves = series(points, name)
-        found += _unknown(curves, name, steps)
+        there = owners_of(points[-1], METRICS[name].owner)
+        found += _unknown({each: curves[each] for each in curves if each in there}, name, steps)
         if metrics or name in FOLLOWED:
             found += _legs(curves, name, steps)
         if name == "ratio":

@@ -74,4 +74,5 @@ def export(
         notice(note_on(points[0].step_from))
     written = export(points, form, output, force=force)
     if not is_quiet():
-        emit(f"{written}: {len(points)} steps of {len(points[0].layers)} linear maps\n")
+        maps = max(len(point.layers) for point in points)
+        emit(f"{written}: {len(points)} steps of {maps} linear maps\n")

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from condcli.analysis.defaults import METRIC_NAMES
@@ -11,7 +14,9 @@ from condcli.analysis.dynamics import (
     step_rows,
 )
 from condcli.analysis.metrics import METRICS
+from condcli.analysis.turning_points import turning_points
 from condcli.errors import UsageError
+from condcli.output.export.arrays import arrays_of
 from tests.runs import kappa, points
 
 STEPS = [0, 10, 20]
@@ -83,3 +88,25 @@ def test_a_network_without_layers_has_no_rows() -> None:
     assert dynamics(points(STEPS)) == []
     assert step_rows(points(STEPS)) == []
     assert selected({}, None) == []
+
+
+def test_a_layer_that_some_steps_lack_has_gaps_there_and_keeps_its_place() -> None:
+    run = [replace(point, layers=dict(point.layers)) for point in RUN]
+    del run[0].layers["fc1"], run[2].layers["fc2"]  # type: ignore[attr-defined]
+    first, second = dynamics(run)
+    assert (first.layer, first.ratio_curve, first.ratio_first) == ("fc1", (None, 0.1, 0.2), 0.1)
+    assert (second.layer, second.weight_norm_curve) == ("fc2", (1.0, 2.0, None))
+    assert second.weight_norm_last == 2.0
+    assert [(row.step, row.layer) for row in step_rows(run)] == [
+        (0, "fc2"),
+        (10, "fc1"),
+        (10, "fc2"),
+        (20, "fc1"),
+    ]
+    assert [row.first for row in metric_rows(run, "ratio")] == [None, 0.0]
+    assert [each.name for each in turning_points(run) if each.event == "gets-unknown"] == [
+        "network"
+    ]
+    arrays = arrays_of(run)
+    assert np.isnan(arrays["kappa"]).tolist() == [[True, False], [True, False], [False, True]]
+    assert not arrays["kappa_is_lower_bound"].any()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from condcli import statsfile
-from condcli.analysis.trajectory import trajectory
+from condcli.analysis.trajectory import require_one_run, trajectory
 from condcli.errors import InputError, UsageError
 from condcli.statsfile import write
 from tests.synthetic import activation, diagonal, layer, stats
@@ -147,6 +147,23 @@ def test_files_that_were_not_probed_alike_are_refused(
     ((name, value),) = change.items()
     with pytest.raises(InputError, match=f"were not probed alike: {name} is .* and {value}"):
         trajectory([tmp_path])
+
+
+def test_another_number_of_parameters_is_another_network(tmp_path: Path) -> None:
+    run(tmp_path, stats(layer()), stats(layer(), parameters=7))
+    with pytest.raises(InputError, match="are not of one network: it has 12345 and 7 parameters"):
+        trajectory([tmp_path])
+
+
+def test_a_layer_that_was_frozen_at_some_steps_is_no_other_network(tmp_path: Path) -> None:
+    both = [layer("fc"), layer("head")]
+    run(tmp_path, stats(both[1]), stats(*both), stats(both[1]), stats())
+    points = trajectory([tmp_path])
+    assert [list(point.layers) for point in points] == [["head"], ["fc", "head"], ["head"], []]
+    require_one_run(points[0], points[2])
+    for other in (points[1], points[3]):
+        with pytest.raises(InputError, match="are not of one network: layer"):
+            require_one_run(points[0], other)
 
 
 def test_other_data_are_no_other_run(tmp_path: Path) -> None:

@@ -37,8 +37,12 @@ def arrays_of(points: Sequence[Point]) -> Mapping[str, Any]:
         table = np.array(curves, dtype=np.float64).reshape(len(curves), len(points)).T
         arrays[name] = table[:, 0] if metric_.owner == "network" else table
         if name.startswith("kappa"):
-            bounds = [
-                [is_lower_bound(layer, name) for layer in point.layers.values()] for point in points
-            ]
+            names = list(series(points, name))
+            bounds = [_bounds(point, names, name) for point in points]
             arrays[f"{name}_is_lower_bound"] = np.array(bounds, dtype=np.bool_)
     return arrays
+
+
+def _bounds(point: Point, names: Sequence[str], metric: str) -> list[bool]:
+    layers = point.layers
+    return [name in layers and is_lower_bound(layers[name], metric) for name in names]

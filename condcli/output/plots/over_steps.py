@@ -76,7 +76,7 @@ def last_layer(runs: Sequence[Run], options: Options) -> Figure:
     panels = [panel(loss, lambda point, name: point.loss)]
     for field, title in LAST_LAYER.items():
         panels.append(
-            panel(title, lambda point, name, field=field: value(point.layers[name], field))
+            panel(title, lambda point, name, field=field: value(point.layers.get(name), field))
         )
     return curve_figure([panels[:2], panels[2:]], _along(options), key)
 
@@ -107,7 +107,7 @@ def _by_run(
                 Curve(
                     look=look,
                     places=_steps(run),
-                    values=[value(_parts(point, what)[name], field) for point in run.points],
+                    values=[value(_parts(point, what).get(name), field) for point in run.points],
                 )
                 for look, name in zip(key.looks, names, strict=False)
             ],

@@ -37,7 +37,12 @@ def conditions(percent: float) -> Quantities:
 
 
 def value(row: Any, field: str) -> Value:
-    """The number in a row's field; of condition numbers for one percentage, that one."""
+    """The number in a row's field; of condition numbers for one percentage, that one.
+
+    None where there is no row: a step of a run may lack the layer.
+    """
+    if row is None:
+        return None
     found: Value | Mapping[str, Value] = getattr(row, field)
     return next(iter(found.values())) if isinstance(found, Mapping) else found
 
