@@ -4,7 +4,8 @@ With g_n the gradient of example n's loss, that moment is GᵀG / N for G with r
 largest eigenvalue is that of the N × N Gram matrix G Gᵀ / N. Lanczos needs only products with it:
 
 - a layer with one row per example has g_n = δ_n x_nᵀ, so v ↦ G Gᵀ v is the row sums of
-  (X (Xᵀ diag(v) Δ)) ∘ Δ, and X and Δ are all that is kept: N (d_in + d_out) numbers;
+  (X (Xᵀ diag(v) Δ)) ∘ Δ, and X and Δ are all that is kept: N (d_in + d_out) numbers; of few
+  examples, G Gᵀ = X Xᵀ ∘ Δ Δᵀ is made at once;
 - an embedding has g_n = Σ_t δ_nt x_ntᵀ with one-hot x, so Gᵀ v is a sum into the rows of a table
   and (G Gᵀ v)_n a sum of products with rows of that table: the tokens and Δ are kept;
 - any other layer (a convolution, tokens) keeps G itself: N · d_in · d_out numbers.
@@ -28,6 +29,7 @@ from condcli.capture.ranks import Ranks
 from condcli.stats import FloatArray
 
 Product = Callable[[Tensor], Tensor]
+MOST_IN_GRAM = 2048  # examples: their Gram matrix is 16 MiB in float32
 MORE_VECTORS = 40  # of Lanczos, where few do not suffice
 
 MANY_ROWS = "more than one row per example; --per-example all measures it"
@@ -159,11 +161,20 @@ class GradientFactors:
         """The largest eigenvalue over all batches."""
         x, x_power = scaled(torch.cat(self._inputs))
         delta, delta_power = scaled(torch.cat(self._grads))
-        start = (x @ _leading(x)) * (delta @ _leading(delta))
-        value = _largest(
-            len(x), x, lambda v: ((x @ (x.T @ (v[:, None] * delta))) * delta).sum(1), start
-        )
+        if _gram_pays(len(x), x.shape[1], delta.shape[1]):
+            gram = (x @ x.T).mul_(delta @ delta.T)
+            value = _largest(len(x), x, lambda v: gram @ v)
+        else:
+            start = (x @ _leading(x)) * (delta @ _leading(delta))
+            value = _largest(
+                len(x), x, lambda v: ((x @ (x.T @ (v[:, None] * delta))) * delta).sum(1), start
+            )
         return value * float(x_power * delta_power) ** 2
+
+
+def _gram_pays(examples: int, d_in: int, d_out: int) -> bool:
+    """Whether the Gram matrix itself, (N, N), takes less than the eight or so products with it."""
+    return examples <= MOST_IN_GRAM and examples * (d_in + d_out) <= 8 * d_in * d_out
 
 
 def _leading(rows: Tensor) -> Tensor:
