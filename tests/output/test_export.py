@@ -13,14 +13,15 @@ from collections.abc import Iterator
 from io import BytesIO
 from math import inf, isnan
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from condcli.analysis.condition import ConditionNumber
+from condcli.commands import export as command
 from condcli.errors import CannotFinishError, UsageError
-from condcli.output.export import FOLDERS, WRITERS, export
+from condcli.output.export import FOLDERS, WRITERS, Form, export
 from condcli.statsfile import write
 from tests.runs import points, stats_at
 
@@ -236,5 +237,7 @@ def test_a_folder_that_cannot_be_made_is_named(form: Any, tmp_path: Path) -> Non
             export(RUN, form, place)
 
 
-def test_every_form_has_a_writer() -> None:
-    assert set(WRITERS) >= FOLDERS
+def test_the_command_offers_every_form() -> None:
+    offered = get_args(get_args(command.Form)[0])
+    assert set(WRITERS) == set(offered) == set(get_args(Form))
+    assert set(WRITERS) > FOLDERS
