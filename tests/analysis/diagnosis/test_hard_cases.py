@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,24 @@ CASES = {
 def test_every_file_can_be_diagnosed(name: str) -> None:
     whole, rules = CASES[name]
     assert [finding.rule for finding in diagnose(whole)] == rules
+
+
+def test_of_a_wide_layer_the_spectrum_is_looked_at_and_not_the_features() -> None:
+    """Its factor is that of a moment which would be ill-conditioned and not normalised."""
+    rows = np.random.default_rng(0).standard_normal((200, 10)) * np.array([1e4] + [1.0] * 9)
+    whole = layer(input_moment=rows.T @ rows / 200, input_mean=rows.mean(axis=0))
+    factor = rows / 200**0.5
+    wide = replace(
+        whole,
+        input_moment=None,
+        input_factor=factor,
+        input_error=0.0,
+        input_trace=float((factor**2).sum()),
+    )
+    (usual,), (found,) = diagnose(stats(whole)), diagnose(stats(wide))
+    assert usual.rule == "unnormalised-input"
+    assert "κ50(Σx) is large" in usual.evidence
+    assert (found.rule, found.layers) == ("ill-conditioned-input", ("fc",))
 
 
 def test_a_thousand_layers_are_diagnosed_in_seconds() -> None:
