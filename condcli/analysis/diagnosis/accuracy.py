@@ -89,6 +89,6 @@ def even_errors(network: Network, thresholds: Thresholds) -> Iterator[Finding]:
         numbers={"errors": errors, "effective_rank": rank, "classes": classes, "loss": facts.loss},
         mechanism="A network confuses some classes more than others, which gives the gradients of "
         "its scores a few leading directions; labels changed at random have none.",
-        source="paper §2, the Hessian of a linear classifier",
+        source="paper, the Hessian of a linear classifier",
         remedy="Look at the labels with the largest losses; check that they belong to the inputs.",
     )

@@ -1,4 +1,4 @@
-"""Ill-conditioned layers, and what makes them so (§2 and §4 of the paper, Figure 5).
+"""Ill-conditioned layers, and what makes them so (§4 of the paper, Figure 5).
 
 κ50, for it asks only half of the directions to be there. Σx is ill-conditioned above a bound, or
 far above the median of its network. Σ∇h is so in many a sound network, since few outputs give few
@@ -32,7 +32,7 @@ Cause = Literal["rows", "silent", "mean", "correlated"]
 Side = Literal["input", "gradient"]
 SIDES: tuple[Side, ...] = ("input", "gradient")
 _MATRICES: dict[Side, str] = {"input": "Σx", "gradient": "Σ∇h"}
-_SOURCE = "paper §2, Property 2; §4.1, Figure 5"
+_SOURCE = "paper §4, Figure 5; Property 2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

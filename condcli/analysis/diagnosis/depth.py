@@ -1,4 +1,4 @@
-"""Gradients and activations that vanish or explode with depth (§3 of the paper, Theorem 4.1).
+"""Gradients and activations that vanish or explode with depth (§4 of the paper, Theorem 4.1).
 
 In a chain of layers that each scale by α, λ_max moves by log10 α² decades a layer. A line is fitted
 to log10 λ_max over the layers' order, by Theil & Sen's median of the slopes of all pairs: layers of
@@ -101,6 +101,6 @@ def _trend(
             "last": end,
         },
         mechanism=_SCALED,
-        source="paper §4.1, Theorem 4.1 and Figure 3",
+        source="paper §4, Theorem 4.1 and Figure 3",
         remedy=_REMEDY,
     )

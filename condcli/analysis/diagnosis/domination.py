@@ -14,7 +14,7 @@ _MECHANISM = (
     "Where σ_max(∂L/∂W) is far below σ_max(W), a step hardly changes the weight: the layer stays "
     "where it is and the others learn around it, to a worse end."
 )
-_SOURCE = "paper §4.2, Definition 1 and Figure 4"
+_SOURCE = "paper §4, Definition 1 and Figure 4"
 
 
 def dominated(network: Network, thresholds: Thresholds) -> Iterator[Finding]:

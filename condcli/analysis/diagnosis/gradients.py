@@ -12,7 +12,7 @@ from condcli.stats import NO_GRADIENT, PART_OF_GRADIENT
 _MECHANISM = (
     "∂L/∂W = E[δ xᵀ] needs a δ: where it is cut off or zero on every row, the layer stays as it is."
 )
-_SOURCE = "paper §2, ∂ℓ/∂W = δ xᵀ"
+_SOURCE = "paper, Property 1"
 
 
 def no_gradient(network: Network, thresholds: Thresholds) -> Iterator[Finding]:

@@ -42,7 +42,7 @@ def unnormalised(network: Network, thresholds: Thresholds) -> Iterator[Finding]:
         numbers={"rms": size, "mean_share": seen.mean_share, "spread": seen.spread},
         mechanism="λ_max(Σx) of the first layer is that of the data: an offset or a large feature "
         "makes one direction so steep that the learning rate is too small for all others.",
-        source="paper §2; LeCun et al., Efficient BackProp, 1998, §4.3",
+        source="LeCun et al., Efficient BackProp, 1998, §4.3; paper, linear regression",
         remedy="Subtract each feature's (or channel's) mean and divide by its standard deviation, "
         "in training as in the probe (--normalize).",
     )
@@ -87,7 +87,7 @@ def _copied_inputs(layer: Layer) -> Finding:
         evidence=f"copies or multiples, counted from 0: {pairs}{more}",
         numbers={"copies": len(copies), "features": layer.d_in},
         mechanism=_COPIED,
-        source="paper §2: the curvature of a linear layer is Σx",
+        source="paper, the Hessian of linear regression: E[x xᵀ] ⊗ I",
         remedy="Leave the repeated columns or channels out, or see that the data are read right.",
     )
 

@@ -49,7 +49,7 @@ def _never_on(rule: str, severity: Severity, rows: list[NeuronRow], mechanism: s
         f"{worst.units} ({100 * share:.0f} %) are not above zero on any of {worst.rows} rows",
         numbers={"dying": counts, "units": units, "largest_share": share},
         mechanism=mechanism,
-        source="paper §4.1, Figure A13",
+        source="paper §4, Figure A13",
         remedy="Lower the learning rate or warm it up; He initialisation with biases of zero; a "
         "normalisation before, or a leaky activation. Restart dead units, or prune them.",
     )
@@ -70,7 +70,7 @@ def full(network: Network, thresholds: Thresholds) -> Iterator[Finding]:
         f"zero on all of {worst.rows} rows",
         numbers={"full": worst.full or 0, "units": worst.units},
         mechanism="A unit that is always on is linear: layers joined by such units are one.",
-        source="paper §4.1, Figure A13",
+        source="paper §4, Figure A13",
         remedy="Look for large positive biases or inputs that are all positive; put a "
         "normalisation before the activation.",
     )

@@ -58,7 +58,7 @@ def _to_a_point(layers: list[Layer], of: int) -> Finding:
         numbers={"varying_share": _varying(worst), "layers": len(layers), "of": of},
         mechanism="Every layer brings different inputs nearer to each other; what is left is a "
         "constant, and Σx is m mᵀ: nothing tells the examples apart.",
-        source="Schoenholz et al., Deep Information Propagation, ICLR 2017; paper §4.1",
+        source="Schoenholz et al., Deep Information Propagation, ICLR 2017; paper §4",
         remedy="Normalise after each linear map, add residual connections, or initialise nearer "
         "to the edge of chaos (He for ReLU, biases of zero).",
     )
