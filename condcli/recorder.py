@@ -105,8 +105,9 @@ class Recorder:
 
     ``every`` is a number of steps, or a function that says of a step's number whether to record
     it; ``accumulate`` the batches that make one step, ``first`` the number of the first step.
-    ``conv``, ``per_example``, ``layers`` and ``exclude`` are those of `condcli.probe`; ``data``
-    says in the files what was trained on. ``writer``, a SummaryWriter, gets scalars of each layer.
+    ``conv``, ``per_example``, ``layers``, ``exclude`` and ``max_dim`` are those of `condcli.probe`;
+    ``data`` says in the files what was trained on. ``writer``, a SummaryWriter, gets scalars of
+    each layer.
     With ``background``, files are finished and written beside the training, one at a time.
 
     What is wrong with the first record is raised, as a CondcliError; after that the training goes
@@ -128,6 +129,7 @@ class Recorder:
         per_example: str = "auto",
         layers: Sequence[str] = (),
         exclude: Sequence[str] = (),
+        max_dim: int = 16_384,
         data: str = "training",
         force: bool = False,
         eager: bool = False,
@@ -146,6 +148,7 @@ class Recorder:
             per_example=per_example,
             layers=tuple(layers),
             exclude=tuple(exclude),
+            max_dim=max_dim,
             data=data,
         )
         self.settings.options()  # raises for what does not exist

@@ -41,6 +41,7 @@ class Settings:
     per_example: str
     layers: tuple[str, ...]
     exclude: tuple[str, ...]
+    max_dim: int
     data: str
 
     def options(self, norm: str = "batch") -> Options:
@@ -63,6 +64,7 @@ class Settings:
             layers=self.layers,
             exclude=self.exclude,
             allow_nonfinite=True,
+            max_dim=self.max_dim,
         )
 
 

@@ -17,8 +17,9 @@ from condcli.capture.per_example import NO_EXAMPLE_AXIS
 from condcli.capture.training import FROZEN
 from condcli.output.headline import headline
 from tests.capture.cases import CASES
-from tests.capture.parts import NETS
+from tests.capture.parts import NETS, WIDE
 from tests.capture.test_coincidences import Positions
+from tests.capture.test_wide import moment_of, sides
 
 from .loops import assert_layers_agree, batches, network, record_once
 
@@ -70,6 +71,21 @@ def test_networks_that_choose_and_compute(name: str, tmp_path: Path) -> None:
     expected = probe(deepcopy(model), data, dtype="float64")
     stats = record_once(model, tmp_path / "run", [(x.double(), y) for x, y in data])
     assert_layers_agree(stats, expected, tolerance=1e-10)
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_wide_layers_have_the_same_factors(name: str, tmp_path: Path) -> None:
+    """Rows that are kept, and, where more come than that, sketches."""
+    net = WIDE[name]
+    model, data = net.model().double(), net.batches()
+    expected = probe(deepcopy(model), data, dtype="float64", **net.options)
+    stats = record_once(model, tmp_path / "run", [(x.double(), y) for x, y in data], **net.options)
+    for layer_name, layer, side in sides(expected):
+        other, moment = stats.layers[layer_name], moment_of(layer, side)
+        size = float(np.abs(moment).max())
+        np.testing.assert_allclose(moment_of(other, side), moment, rtol=0, atol=1e-8 * size)
+        error, again = (getattr(each, f"{side}_error") for each in (layer, other))
+        assert again == (error and pytest.approx(error, rel=1e-6))
 
 
 @pytest.mark.parametrize("view", ["channels", "patches"])
