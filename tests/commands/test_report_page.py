@@ -171,6 +171,7 @@ def test_tables_are_sorted_by_a_click_and_back(shown: Browser) -> None:
     assert cells(shown, 0) == ["relu1", "relu2"]
     shown.click("#table-body tr:nth-child(2) a")
     assert shown.text("#item-name") == "relu2"
+    assert shown.text("#table-body tr.chosen a") == "relu2"
     assert shown.complaints == []
 
 

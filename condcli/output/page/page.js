@@ -106,7 +106,8 @@ function show(next) {
     renderDepth(next);
   }
   if (differs("step", "item", "percent", "quantity")) renderRun(next);
-  if (differs("step", "item", "table", "sort")) renderTable(next);
+  if (differs("step", "table", "sort")) renderTable(next);
+  else if (differs("item")) markRow(next);
   if (differs("percent")) byId("percent").value = next.percent;
   if (differs("quantity")) byId("quantity").value = next.quantity;
 }

@@ -17,12 +17,10 @@ function renderTable(state) {
     make("tr", {}, ...[own, ...columns].map((one) => titleCell(one, state))),
   );
   byId("table-body").replaceChildren(
-    ...order(state, sections[section].length, own).map((index) => {
-      const chosen =
-        state.item !== null && state.item.section === section && state.item.index === index;
-      return make(
+    ...order(state, sections[section].length, own).map((index) =>
+      make(
         "tr",
-        { class: chosen ? "chosen" : null },
+        { "data-item": `${section}-${index}` },
         make("th", { scope: "row" }, itemLink(section, index)),
         ...columns.map((one) =>
           make(
@@ -31,9 +29,15 @@ function renderTable(state) {
             cellText(one, column(state.step, state.table, one.name)[index]),
           ),
         ),
-      );
-    }),
+      ),
+    ),
   );
+  markRow(state);
+}
+
+function markRow({ item }) {
+  for (const row of byId("table-body").rows)
+    row.classList.toggle("chosen", row.dataset.item === `${item?.section}-${item?.index}`);
 }
 
 function titleCell({ name, title, kind }, { sort }) {
