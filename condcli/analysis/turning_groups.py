@@ -13,7 +13,7 @@ _NAMED = 3  # so many layers are named each
 _LONGEST = 64  # characters of a name in a sentence
 _SHARE = 10  # of the files, one in so many: as far apart is together
 _FIRST = ("unknown", "dominated", "free")  # of the events, and then of the metrics
-_THEN = ("loss", "dying", "full", "weight_norm")
+_THEN = ("loss", "weight_norm", "dying", "full")
 _PHRASES = {  # of an event of several layers, {when} is "step 3" or "steps 3 to 9"
     "rises": "{words} rises {folds}-fold between steps {since} and {step}",
     "falls": "{words} falls {folds}-fold between steps {since} and {step}",

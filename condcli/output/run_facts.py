@@ -8,7 +8,7 @@ from condcli.analysis.metrics import METRICS, series
 from condcli.analysis.trajectory import Point
 from condcli.analysis.turning_groups import told
 from condcli.analysis.turning_points import TurningPoint
-from condcli.output.cells import number
+from condcli.output.cells import text
 from condcli.output.sparkline import curve
 
 _WIDTH = 24  # blocks of a curve
@@ -37,7 +37,7 @@ def names_of(points: Sequence[Point]) -> list[str]:
 
 
 def _course(values: Sequence[float | None]) -> str:
-    ends = ["–" if value is None else number(value) for value in (values[0], values[-1])]
+    ends = [text(value) for value in (values[0], values[-1])]
     return f"{ends[0]} {curve(values, _WIDTH)} {ends[1]}"
 
 

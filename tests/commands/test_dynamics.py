@@ -16,6 +16,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from condcli.cli import run
@@ -23,7 +24,7 @@ from condcli.output import terminal
 from condcli.statsfile import write
 from tests.commands.test_startup import HEAVY, loaded_by
 from tests.runs import stats_at
-from tests.synthetic import layer, stats
+from tests.synthetic import activation, layer, stats
 
 STEPS = range(0, 800, 100)
 NOTE = "condcli: note: steps are the checkpoints' own\n"
@@ -173,6 +174,13 @@ def test_what_makes_no_sense_is_refused(
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.splitlines()[-1].startswith(f"condcli: error: {complaint}")
+
+
+def test_counts_are_whole_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    relu = activation("relu", units=2000, active_count=np.repeat([0, 50], [1234, 766]))
+    write(stats(layer(), activations=(relu,), step=1), tmp_path / "1.h5")
+    assert run(["dynamics", str(tmp_path)]) == 0
+    assert "dying neurons  1234 ▄ 1234 of 2000" in capsys.readouterr().out
 
 
 def test_odd_and_long_names_are_escaped_and_fit(
