@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from condcli.analysis.trajectory import trajectory
     from condcli.analysis.turning_points import turning_points
     from condcli.api import probe
-    from condcli.curvature.api import exact
+    from condcli.curvature.api import curvature_operator, exact, exact_estimates, scale_law
     from condcli.errors import CondcliError
     from condcli.models import load
     from condcli.recorder import Recorder
@@ -39,17 +39,20 @@ __all__ = [
     "ProbeStats",
     "Recorder",
     "compare",
+    "curvature_operator",
     "diagnose",
     "domination",
     "dynamics",
     "eigenvalues",
     "exact",
+    "exact_estimates",
     "leading_eigenvalues",
     "load",
     "merge",
     "neurons",
     "probe",
     "read",
+    "scale_law",
     "spectrum",
     "trajectory",
     "turning_points",
@@ -61,17 +64,20 @@ _HOMES = {
     "ProbeStats": "condcli.stats",
     "Recorder": "condcli.recorder",
     "compare": "condcli.analysis.compare",
+    "curvature_operator": "condcli.curvature.api",
     "diagnose": "condcli.analysis.diagnosis",
     "domination": "condcli.analysis.domination",
     "dynamics": "condcli.analysis.dynamics",
     "eigenvalues": "condcli.analysis.spectrum",
     "exact": "condcli.curvature.api",
+    "exact_estimates": "condcli.curvature.api",
     "leading_eigenvalues": "condcli.analysis.leading",
     "load": "condcli.models",
     "merge": "condcli.analysis.merge",
     "neurons": "condcli.analysis.neurons",
     "probe": "condcli.api",
     "read": "condcli.statsfile",
+    "scale_law": "condcli.curvature.api",
     "spectrum": "condcli.analysis.spectrum",
     "trajectory": "condcli.analysis.trajectory",
     "turning_points": "condcli.analysis.turning_points",

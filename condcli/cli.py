@@ -27,6 +27,7 @@ from condcli.commands import (
     plot,
     probe,
     report,
+    scale_law,
     spectrum,
     verify,
 )
@@ -49,6 +50,7 @@ app.command(epilog=neurons.EXAMPLES)(neurons.neurons)
 app.command(epilog=dynamics.EXAMPLES)(dynamics.dynamics)
 app.command(epilog=export.EXAMPLES)(export.export)
 app.command(epilog=exact.EXAMPLES)(exact.exact)
+app.command("scale-law", epilog=scale_law.EXAMPLES)(scale_law.scale_law)
 app.command(epilog=inspect.EXAMPLES)(inspect.inspect)
 app.command(epilog=report.EXAMPLES)(report.report)
 app.command(epilog=verify.EXAMPLES)(verify.verify)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -40,9 +41,13 @@ from condcli.commands.probe_options import (
     Weights,
     number_or,
 )
+from condcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from condcli.curvature.api import Exact
+    from collections.abc import Sequence
+
+    from condcli.curvature.api import Estimates, Exact
+    from condcli.output.report import Report
 
 EXAMPLES = """
 condcli exact model.pt --data digits
@@ -50,7 +55,10 @@ condcli exact model.pt --data digits
 condcli exact model.pt --data mnist --matrix sample-gradients --samples 1000 --format json
 
 condcli exact model.pt --data digits --mc-samples 10 --fail-on 'error>0.5'
+
+condcli exact model.pt --data cifar10 --matrix hessian --vectors 10
 """
+VECTORS = 30
 LEGEND = {
     "∞": "singular: fewer columns (examples × outputs) than this κ asks for",
     ">": "a lower bound: the eigenvalue is under the noise floor, P·eps·λ",
@@ -66,10 +74,11 @@ Model = Annotated[
     ),
 ]
 Matrix = Annotated[
-    Literal["fim", "sample-gradients", "ggn"],
+    Literal["fim", "sample-gradients", "ggn", "hessian"],
     typer.Option(
         help="fim: labels from the network's own prediction; sample-gradients: the true ones; ggn: "
-        "Gauss-Newton, for every loss with a name the same as fim."
+        "Gauss-Newton, for every loss with a name the same as fim; hessian: of the loss, which is "
+        "always --matrix-free."
     ),
 ]
 McSamples = Annotated[
@@ -82,6 +91,24 @@ McSamples = Annotated[
         show_default=False,
     ),
 ]
+MatrixFree = Annotated[
+    bool,
+    typer.Option(
+        "--matrix-free",
+        help="Only products with vectors, for networks of any size: λ by Lanczos, trace and norm "
+        "from random vectors; without the comparison.",
+    ),
+]
+Vectors = Annotated[
+    int | None,
+    typer.Option(
+        "--vectors",
+        metavar="N",
+        min=2,
+        help="Random vectors of --matrix-free.",
+        show_default=f"{VECTORS}",
+    ),
+]
 BatchSize = Annotated[int, typer.Option(metavar="N", min=1, help="Examples a batch.")]
 
 
@@ -91,6 +118,8 @@ def exact(
     matrix: Matrix = "fim",
     mc_samples: McSamples = None,
     percent: Percent = None,
+    matrix_free: MatrixFree = False,
+    vectors: Vectors = None,
     arch: Arch = None,
     arch_arg: ArchArg = None,
     weights: Weights = None,
@@ -121,68 +150,99 @@ def exact(
     The whole matrix over all weights and its blocks, one a layer, in float64, by Gram matrices of
     examples × outputs: for networks and samples that are small enough.
     """
-    from condcli.analysis.exact import ExactRow
-    from condcli.analysis.spectrum import key
-    from condcli.curvature.api import exact as measured
+    from condcli.curvature import api
     from condcli.models import load, parse_arch_args
-    from condcli.output.cells import number, text
     from condcli.output.progress import examples_progress
-    from condcli.output.report import Report
     from condcli.output.terminal import is_quiet, notice
 
+    matrix_free |= matrix == "hessian"
+    _require_a_use(matrix_free, percent, vectors)
     chosen = PERCENTAGES if percent is None else percentages_in(percent)
     loaded = load(
         model, arch=arch, arch_args=parse_arch_args(arch_arg or []), weights=weights, trust=trust
     )
-    with examples_progress("measuring", quiet=is_quiet()) as progress:
-        found = measured(
-            loaded,
-            data,
-            matrix=matrix,
-            mc_samples=mc_samples,
-            percent=chosen,
-            samples=number_or("--samples", samples, word="all"),
-            batch_size=batch_size,
-            seed=seed,
-            norm=norm,
-            loss=loss,
-            ignore_label=ignore_label,
-            device=device,
-            layers=layers or (),
-            exclude=exclude or (),
-            progress=progress,
-            root=root,
-            split=split,
-            normalize=normalize,
-            transform=transform,
-            target=target,
-            tokenizer=tokenizer,
-            length=length,
-            download=download,
-        )
+    options: dict[str, Any] = {
+        "matrix": matrix,
+        "mc_samples": mc_samples,
+        "samples": number_or("--samples", samples, word="all"),
+        "batch_size": batch_size,
+        "seed": seed,
+        "norm": norm,
+        "loss": loss,
+        "ignore_label": ignore_label,
+        "device": device,
+        "layers": layers or (),
+        "exclude": exclude or (),
+        "root": root,
+        "split": split,
+        "normalize": normalize,
+        "transform": transform,
+        "target": target,
+        "tokenizer": tokenizer,
+        "length": length,
+        "download": download,
+    }
+    with examples_progress("measuring", quiet=is_quiet()) as options["progress"]:
+        if matrix_free:
+            estimates = api.exact_estimates(loaded, data, vectors=vectors or VECTORS, **options)
+            report = _of_estimates(estimates, mc_samples, norm)
+        else:
+            found = api.exact(loaded, data, percent=chosen, **options)
+            report = _of_blocks(found, chosen, mc_samples, norm)
     for note in loaded.notes:
         notice(f"note: {note}")
-    facts = {
-        "model": f"{model} ({loaded.arch})",
-        "data": f"{found.data}, {found.examples} examples, {found.loss_name} {number(found.loss)}",
-        "matrix": _matrix(found, mc_samples, norm),
-        "F, K": "the exact block of a layer's weights, and T·Σx⊗Σ∇h in its place",
-        "between layers": f"{text(found.off_diagonal_share, 'percent')} of the squared norm",
-    }
-    report = Report(
+    facts = {"model": f"{model} ({loaded.arch})", **report.facts}
+    show(replace(report, file=model, facts=facts), form, sort=sort, fail_on=fail_on)
+
+
+def _require_a_use(matrix_free: bool, percent: str | None, vectors: int | None) -> None:
+    if matrix_free and percent is not None:
+        raise UsageError("--matrix-free shows no κ for --percent", "pass one of the two")
+    if vectors is not None and not matrix_free:
+        raise UsageError("--vectors has no use without --matrix-free", "pass both, or neither")
+
+
+def _of_blocks(found: Exact, percent: Sequence[float], mc_samples: int | None, norm: str) -> Report:
+    from condcli.analysis.exact import ExactRow
+    from condcli.analysis.spectrum import key
+    from condcli.output.cells import number, text
+    from condcli.output.report import Report
+
+    tied = ", examples tied by batch statistics" if found.tied else ""
+    return Report(
         command="exact",
-        file=model,
         row_type=ExactRow,
         rows=found.rows,
-        keys=[key(value) for value in chosen],
-        facts=facts,
+        keys=[key(value) for value in percent],
+        facts={
+            "data": f"{found.data}, {found.examples} examples, {found.loss_name} "
+            f"{number(found.loss)}",
+            "matrix": f"{_matrix(found.matrix, mc_samples, norm)}{tied}, {found.columns} columns",
+            "F, K": "the exact block of a layer's weights, and T·Σx⊗Σ∇h in its place",
+            "between layers": f"{text(found.off_diagonal_share, 'percent')} of the squared norm",
+        },
         legend=LEGEND,
     )
-    show(report, form, sort=sort, fail_on=fail_on)
 
 
-def _matrix(found: Exact, mc_samples: int | None, norm: str) -> str:
+def _of_estimates(found: Estimates, mc_samples: int | None, norm: str) -> Report:
+    from condcli.analysis.matrix_free import MatrixFreeRow
+    from condcli.output.report import Report
+
+    return Report(
+        command="exact",
+        row_type=MatrixFreeRow,
+        rows=found.rows,
+        facts={
+            "data": f"{found.data}, {found.examples} examples, {found.loss_name}",
+            "matrix": f"{_matrix(found.matrix, mc_samples, norm)}, matrix-free",
+            "±": f"standard errors over {found.vectors} random vectors; λ by Lanczos",
+        },
+        legend={"–": "undefined: the matrix is zero"},
+    )
+
+
+def _matrix(matrix: str, mc_samples: int | None, norm: str) -> str:
     """What the matrix is, in words."""
     labels = f", {mc_samples} drawn labels an example" if mc_samples else ""
-    tied = ", examples tied by batch statistics" if found.tied else ""
-    return f"{found.matrix}{labels}, {found.columns} columns, norm {norm}{tied}"
+    return f"{matrix}{labels}, norm {norm}"

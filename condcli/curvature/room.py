@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import prod
 
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from condcli.batch import mapped
-from condcli.capture.calling import call
 from condcli.capture.fisher import columns_each
 from condcli.capture.memory import require_room
-from condcli.capture.rehearsal import network_errors, on_device
-from condcli.capture.undisturbed import undisturbed
+from condcli.curvature.seen import COPIES, seen_layers
 from condcli.curvature.setting import Setting
-from condcli.inputs import first_batch
 
 FLOAT = 8  # bytes
 FEWER = "pass fewer --samples, some --layers, or --matrix-free"
@@ -41,31 +36,16 @@ def require_room_for_matrices(setting: Setting, fisher: str, *, mc_samples: int)
 
 
 def _numbers(setting: Setting, count: int) -> tuple[int, int, int, int]:
-    """Of all layers: numbers in the columns, in an example's rows, weights; columns of the largest.
-
-    Seen on the first example, twice over: batch statistics, which one cannot have, are left out.
-    """
-    quiet = replace(setting.options, norm="running")
-    x = first_batch(setting.probe_set)[0]
-    x = mapped(lambda t: t[:1].repeat_interleave(2, dim=0), x)
-    x = on_device(x, setting.options.device, setting.options.dtype)
-    capture = setting.capture()
-    with (
-        undisturbed(setting.module, quiet),
-        network_errors(x, setting.probe_set.source),
-        capture.forward_pass(2),
-    ):
-        call(setting.module, x)
+    """Numbers of all layers: in columns, an example's rows, weights; in the largest's columns."""
     tied = setting.options.norm == "batch" and any(
         isinstance(module, _BatchNorm) for module in setting.module.modules()
     )
     columns = rows = size = largest = 0
-    for layer in capture.rows.values():
-        matrices = layer.calls[0].call.map.weight_matrix(
-            layer.use.weight(layer.use.block.parameter)
-        )
+    for layer in seen_layers(setting).values():
+        weight = layer.use.weight(layer.use.block.parameter)
+        matrices = layer.calls[0].call.map.weight_matrix(weight)
         groups, d_out, d_in = matrices.shape
-        seen = sum(call.inputs.shape[1] for call in layer.calls) // 2
+        seen = sum(call.inputs.shape[1] for call in layer.calls) // COPIES
         one = len(layer.calls) == 1 and seen == 1 and groups == 1 and not tied
         columns += count * (d_in + d_out if one else matrices.numel())
         rows += groups * seen * (d_in + d_out)

@@ -18,6 +18,7 @@ from condcli.batch import Batch, PlacedBatch, examples_in
 from condcli.capture import Options, rehearse
 from condcli.capture.calling import call
 from condcli.capture.losses import Evaluation, Loss
+from condcli.capture.mode import Capture
 from condcli.capture.padding import real_tokens
 from condcli.capture.ranks import ALONE
 from condcli.capture.rehearsal import Rehearsal, network_errors, on_device
@@ -67,7 +68,7 @@ class Setting:
 
     @contextmanager
     def passed(
-        self, place: int, batch: Batch, capture: RowCapture | None = None
+        self, place: int, batch: Batch, capture: Capture | None = None
     ) -> Iterator[tuple[object, Evaluation]]:
         """The network's output on one batch and its summed loss, while their graph is there."""
         inputs, targets = batch

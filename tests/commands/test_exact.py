@@ -26,7 +26,14 @@ def test_the_table_fits_and_says_what_was_compared(capsys: pytest.CaptureFixture
     out, err = capsys.readouterr()
     assert err == ""
     assert max(map(len, out.splitlines())) <= 80
-    for words in ("fim, 80 columns", "between layers", "λ(F)", "λ(K)", "error", "(all layers)"):
+    for words in (
+        "norm batch, 80 columns",
+        "between layers",
+        "λ(F)",
+        "λ(K)",
+        "error",
+        "(all layers)",
+    ):
         assert words in out
 
 
@@ -34,7 +41,7 @@ def test_json_and_csv_have_every_number(capsys: pytest.CaptureFixture[str]) -> N
     assert run([*SHORT, "--format", "json", "--percent", "1,50", "--mc-samples", "2"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["command"] == "exact"
-    assert document["facts"]["matrix"].startswith("fim, 2 drawn labels an example, 16 columns")
+    assert document["facts"]["matrix"].startswith("fim, 2 drawn labels an example, norm")
     rows = document["rows"]
     assert [row["layer"] for row in rows] == [*(f"fc{i}" for i in range(1, 6)), "(all layers)"]
     assert all(0 < row["share"] < 1 and row["kappa"]["1"]["size"] > 0 for row in rows)
@@ -75,3 +82,49 @@ def test_errors_are_one_line(
 def test_a_missing_checkpoint_is_an_input_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["exact", "nosuch.pt", "--data", "digits"]) == 3
     assert "nosuch.pt" in capsys.readouterr().err
+
+
+def test_without_matrices_there_are_ends_traces_and_errors(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    free = [*SHORT, "--matrix", "hessian", "--vectors", "3", "--layers", "fc5"]
+    assert run([*free, "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["facts"]["matrix"] == "hessian, norm batch, matrix-free"
+    rows = document["rows"]
+    assert [row["layer"] for row in rows] == ["fc5", "(all layers)"]
+    assert [row["parameters"] for row in rows] == [640, 640]
+    assert all(row["lambda_min"] < row["lambda_max"] for row in rows)
+    assert all(row["trace_error"] > 0 for row in rows)
+
+
+def test_the_table_of_estimates_fits(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*SHORT, "--matrix-free", "--vectors", "2", "--layers", "fc5"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "standard errors over 2 random vectors" in out
+    assert "λmin" not in out
+
+
+def test_lanczos_finds_the_largest_eigenvalues_of_the_gram_matrices(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for options in ([], ["--mc-samples", "2"]):
+        found = []
+        for form in ([], ["--matrix-free", "--vectors", "2"]):
+            words = [*SHORT, "--layers", "fc5", *options, *form, "--format", "json"]
+            assert run(words) == 0
+            rows = json.loads(capsys.readouterr().out)["rows"]
+            found.append([row["lambda_max"] for row in rows])
+        assert found[1] == pytest.approx(found[0], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--matrix-free", "--percent", "50"], ["--vectors", "5"], ["--matrix-free", "--vectors", "1"]],
+)
+def test_options_without_a_use_are_refused(
+    options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*SHORT, *options]) == 2
+    assert capsys.readouterr().out == ""

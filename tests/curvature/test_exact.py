@@ -39,7 +39,10 @@ def normalized() -> nn.Sequential:
 def grouped() -> nn.Sequential:
     torch.manual_seed(9)
     return nn.Sequential(
-        nn.Conv2d(2, 4, 3, groups=2, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(96, CLASSES)
+        nn.Conv2d(2, 4, 3, groups=2, padding=1, stride=2),
+        nn.Tanh(),
+        nn.Flatten(),
+        nn.Linear(24, CLASSES),
     ).double()
 
 
