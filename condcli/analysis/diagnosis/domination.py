@@ -38,7 +38,7 @@ def dominated(network: Network, thresholds: Thresholds) -> Iterator[Finding]:
         return
     severity: Severity = "error" if free else "warning"
     worst = min(stuck, key=stuck.__getitem__)
-    others = f"; the others' median is {median(free):.2g}" if free else ", as is every layer"
+    others = f"; the median of the others is {median(free):.2g}" if free else ", as is every layer"
     yield Finding(
         rule="weight-domination",
         severity="note" if fitted else severity,
