@@ -34,9 +34,8 @@ def commands_shown() -> list[tuple[str, list[str]]]:
         for block in re.findall(r"```\w*\n(.*?)```", page.read_text(encoding="utf-8"), re.S):
             for line in block.splitlines():
                 for part in line.split("&&"):
-                    words = shlex.split(part, comments=True)
-                    if words[:1] == ["condcli"]:
-                        lines.append((page.name, words[1:]))
+                    if part.split()[:1] == ["condcli"]:  # not what it prints, which is no shell's
+                        lines.append((page.name, shlex.split(part, comments=True)[1:]))
     return lines
 
 
