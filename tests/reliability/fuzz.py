@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from itertools import cycle
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, settings
@@ -158,12 +159,13 @@ _examples, _repeatable = 60, True  # of the short form
 def main(seconds: float) -> None:
     """Fuzz all parsers in turn, with new inputs each round, until the time is over."""
     global _examples, _repeatable
-    _examples, _repeatable = 500, False
-    start, tried = time.monotonic(), 0
-    while time.monotonic() - start < seconds:
-        for parser in PARSERS.values():
-            parser()
-            tried += _examples
+    _examples, _repeatable = 100, False
+    end, tried = time.monotonic() + seconds, 0
+    for parser in cycle(PARSERS.values()):
+        if time.monotonic() > end and tried >= _examples * len(PARSERS):
+            break
+        parser()
+        tried += _examples
     print(f"fuzz: {tried} inputs for {len(PARSERS)} parsers, each refused or read")
 
 
