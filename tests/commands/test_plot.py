@@ -207,5 +207,5 @@ def test_names_from_files_do_nothing(
 
 def test_hard_layers_are_drawn(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(hard_network(), Path("hard.h5"))
-    assert run(["plot", "depth", "hard.h5", "hard.h5", "--label", "a", "--label", "b"]) == 0
+    assert run(["plot", "depth", "hard.h5", "net.h5", "--dpi", "30"]) == 0
     assert capsys.readouterr().err == ""

@@ -16,25 +16,31 @@ from PIL import Image, ImageFilter
 
 from condcli.output.plots import KINDS, RUN_KINDS
 from condcli.output.plots.drawing import DRAW_FILES, DRAW_RUNS
-from condcli.output.plots.sources import Options, runs_of
+from condcli.output.plots.sources import Options, Run, runs_of
 from condcli.output.plots.style import styled
 from tests.output.plots.artists import sample
 from tests.output.plots.networks import hard_network, network, write_run
 
 BASELINE = Path(__file__).parent / "baseline"
 DPI = 60
+OPTIONS = Options(percent=50, threshold=1e-3)  # of runs
 TOLERANCE = 2.0  # of `difference`; matplotlib 3.9 and 3.11 differ by up to 1.7 but for heat maps
 
 
-def figure_of(kind: str, folder: Path) -> Figure:
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    folder = tmp_path_factory.mktemp("runs")
+    write_run(folder / "plain", depth=9)
+    write_run(folder / "bn", depth=9, fall=0.8)
+    return runs_of([folder / "plain", folder / "bn"], None, OPTIONS)
+
+
+def figure_of(kind: str, runs: list[Run]) -> Figure:
     if kind not in RUN_KINDS:
         one = kind in ("matrices", "activity")
         samples = [sample(hard_network(), "hard"), sample(network(7, fall=0.5), "plain")]
         return DRAW_FILES[kind](samples[:1] if one else samples, Options(percent=100))
-    write_run(folder / "plain", depth=9)
-    write_run(folder / "bn", depth=9, fall=0.8)
-    options = Options(percent=50, threshold=1e-3)
-    return DRAW_RUNS[kind](runs_of([folder / "plain", folder / "bn"], None, options), options)
+    return DRAW_RUNS[kind](runs, OPTIONS)
 
 
 def picture_of(figure: Figure, path: Path) -> Path:
@@ -61,10 +67,10 @@ def difference(path: Path, other: Path) -> float:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_picture_is_as_reviewed(
-    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+    kind: str, runs: list[Run], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     with styled():
-        path = picture_of(figure_of(kind, tmp_path), tmp_path / f"{kind}.png")
+        path = picture_of(figure_of(kind, runs), tmp_path / f"{kind}.png")
     expected = BASELINE / f"{kind}.png"
     if request.config.getoption("--update-golden"):
         BASELINE.mkdir(exist_ok=True)
@@ -72,9 +78,9 @@ def test_the_picture_is_as_reviewed(
     assert difference(path, expected) < TOLERANCE
 
 
-def test_an_empty_panel_is_seen(tmp_path: Path) -> None:
+def test_an_empty_panel_is_seen(runs: list[Run], tmp_path: Path) -> None:
     with styled():
-        figure = figure_of("run-magnitude", tmp_path)
+        figure = figure_of("run-magnitude", runs)
         for line in list(figure.axes[0].lines):
             line.remove()
         path = picture_of(figure, tmp_path / "less.png")
