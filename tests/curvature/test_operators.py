@@ -38,7 +38,7 @@ def matrix_of(operator: Any) -> np.ndarray:
     return found
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ["mlp", "cnn", "batch normalisation"])
 def test_products_are_those_of_dense_autograd(name: str) -> None:
     model, y = NETWORKS[name](), labels()
     matrices = list(linear(model).values())
@@ -51,8 +51,9 @@ def test_products_are_those_of_dense_autograd(name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is")
-@pytest.mark.parametrize("network", [mlp, cnn])
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(
+    ("network", "loss"), [*((mlp, loss) for loss in LOSSES), (cnn, "cross-entropy")]
+)
 def test_products_agree_with_curvlinops(network: Any, loss: str) -> None:
     curvlinops = pytest.importorskip("curvlinops")
     model, y = network(), TARGETS[loss]()
