@@ -86,22 +86,21 @@ def fuzzed_format(name: str) -> Callable[[], None]:
     """A hypothesis test of the reader of one format."""
     form = FORMATS[name]
 
-    @given(_EDITS)
-    def read_edited(edits: list[Edit]) -> None:
-        file.write_bytes(edited(content, edits))
-        parses(lambda: form.read(folder))
-
     def run() -> None:
-        nonlocal folder, file, content
         with tempfile.TemporaryDirectory() as place, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the libraries below
             folder = Path(place)
             form.make(folder)
             file = folder / form.file
             content = file.read_bytes()
+
+            @given(_EDITS)
+            def read_edited(edits: list[Edit]) -> None:
+                file.write_bytes(edited(content, edits))
+                parses(lambda: form.read(folder))
+
             _settled(read_edited)()
 
-    folder, file, content = Path(), Path(), b""
     return run
 
 
@@ -131,11 +130,14 @@ def fuzzed_text(name: str) -> Callable[[], None]:
     sound, parse = _TEXTS[name]
     near = _EDITS.map(lambda edits: edited(sound.encode(), edits).decode(errors="surrogateescape"))
 
-    @given(st.one_of(near, st.text(max_size=200)))
-    def parse_text(text: str) -> None:
-        parses(lambda: parse(text))
+    def run() -> None:
+        @given(st.one_of(near, st.text(max_size=200)))
+        def parse_text(text: str) -> None:
+            parses(lambda: parse(text))
 
-    return lambda: _settled(parse_text)()
+        _settled(parse_text)()
+
+    return run
 
 
 def _settled(test: Callable[[], None]) -> Callable[[], None]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from condcli.errors import CondcliError, InputError
+from tests.reliability import fuzz
 from tests.reliability.formats import FORMATS
 from tests.reliability.fuzz import PARSERS, Edit, edited, parses
 
@@ -14,6 +15,15 @@ from tests.reliability.fuzz import PARSERS, Edit, edited, parses
 @pytest.mark.parametrize("name", PARSERS)
 def test_whatever_comes_is_refused_or_read(name: str) -> None:
     PARSERS[name]()
+
+
+@pytest.mark.parametrize("name", ["CSV", "--shard"])
+def test_a_parser_is_fuzzed_as_often_as_there_is_time(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fuzz, "_examples", 3)
+    for _ in range(2):
+        PARSERS[name]()
 
 
 def test_another_error_than_ours_is_found() -> None:
