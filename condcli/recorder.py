@@ -160,7 +160,7 @@ class Recorder:
         self._done = 0  # records
         self._record: Recording | None = None
         self._pool = ThreadPoolExecutor(1, "condcli") if background else None
-        self._pending: Future[None] | None = None
+        self._pending: tuple[int, Future[None]] | None = None  # a step's number, and its file
         if present().number == 0:
             _require_folder(self.folder, first, force=force)
 
@@ -211,7 +211,7 @@ class Recorder:
                     write_file()
             else:
                 self.wait()
-                self._pending = beside.submit(self._tried, record.number, write_file)
+                self._pending = record.number, beside.submit(write_file)
         except Exception as error:
             self._fail(record.number, error)
 
@@ -220,10 +220,14 @@ class Recorder:
         self._record, self._batches = None, 0
 
     def wait(self) -> None:
-        """Return when all files are written."""
-        if self._pending is not None:
-            self._pending.result()
-            self._pending = None
+        """Return when all files are written, or it is told which could not be."""
+        if self._pending is None:
+            return
+        (number, written), self._pending = self._pending, None
+        try:
+            written.result()
+        except Exception as error:
+            self._fail(number, error)
 
     def close(self) -> None:
         """Write what is left to write; nothing is recorded after that."""
@@ -252,12 +256,6 @@ class Recorder:
         for each in values([point]):
             if each.value is not None and isfinite(each.value):
                 self._writer.add_scalar(tag(each.metric, each.name), each.value, number)
-
-    def _tried(self, number: int, write_file: Callable[[], None]) -> None:
-        try:
-            write_file()
-        except Exception as error:
-            self._fail(number, error)
 
     def _fail(self, number: int, error: Exception) -> None:
         """Raise it if nothing has been recorded yet; after that it only warns."""
