@@ -67,7 +67,8 @@ class CallSites:
     def activation(self, function: str) -> str:
         """PATH for an activation module, PATH/function within another; ``:2`` … for later calls."""
         module, path = self.module, self.path
-        is_activation = not list(module.children()) + list(module.parameters())
+        # Lazily: a network that loops over ten thousand layers itself has all their parameters.
+        is_activation = not any(True for _ in chain(module.children(), module.parameters()))
         site = path if is_activation and path else f"{path}/{function}".lstrip("/")
         self._calls[site] += 1
         return site if self._calls[site] == 1 else f"{site}:{self._calls[site]}"
