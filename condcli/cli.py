@@ -164,8 +164,9 @@ def _explained(error: BaseException) -> tuple[int, str]:
         path = error.ctx.command_path if error.ctx else "condcli"
         return 2, f"{error.format_message().rstrip('.')}; see {path} --help"
     if is_out_of_memory(error):
-        way_out = f"pass a smaller --batch-size, or only some --layers{machine.left()}"
-        return 5, f"memory is too short; {way_out}"
+        probing = "torch" in sys.modules  # what only reads a file has no batches
+        way_out = "pass a smaller --batch-size, or" if probing else "allow more, or look at"
+        return 5, f"memory is too short; {way_out} only some --layers{machine.left()}"
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         if error.errno in NO_ROOM:

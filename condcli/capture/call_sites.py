@@ -24,6 +24,7 @@ class CallSites:
         self._running: list[nn.Module] = []
         self._calls: Counter[str] = Counter()
         self.layers: dict[tuple[Any, ...], str] = {}  # their names
+        self._taken: set[str] = set()  # the same
         self._unit_axes: dict[tuple[int, ...], int] = {}
 
     @property
@@ -78,8 +79,10 @@ class CallSites:
         if key not in self.layers:
             second = f"{name}/{kind}"
             candidates = chain([name, second], (f"{second}:{number}" for number in count(2)))
-            taken = set(self.layers.values())
-            self.layers[key] = next(found for found in candidates if found not in taken)
+            if len(self._taken) < len(self.layers):  # restored from a saved state
+                self._taken = set(self.layers.values())
+            self.layers[key] = next(found for found in candidates if found not in self._taken)
+            self._taken.add(self.layers[key])
         return self.layers[key]
 
     def see_units(self, out: Tensor, axis: int) -> None:

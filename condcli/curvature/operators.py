@@ -26,7 +26,7 @@ from condcli.errors import InputError
 from condcli.stats import FloatArray
 
 
-class CurvatureOperator(LinearOperator):  # type: ignore[misc]
+class CurvatureOperator(LinearOperator):
     """A symmetric (P, P) matrix over the weights of some layers, in their forward order.
 
     ``places`` is where each layer's weights, row after row, are in a vector. Each product lends
@@ -42,7 +42,7 @@ class CurvatureOperator(LinearOperator):  # type: ignore[misc]
         self.matrix = matrix
         self._mc_samples = mc_samples
         size = sum(block.numbers for block in blocks.values())
-        super().__init__(np.dtype(np.float64), (size, size))
+        super().__init__(np.dtype(np.float64), (size, size))  # type: ignore[call-arg]  # as SciPy asks
 
     def of(self, layer: str) -> CurvatureOperator:
         """The diagonal block of one layer."""

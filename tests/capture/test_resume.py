@@ -159,7 +159,7 @@ def test_no_attribute_of_a_capture_is_forgotten() -> None:
         *("_live", "_weights", "_modules", "_paths", "of_sum"),  # of a pass, of the network
     }
     assert set(vars(found.sites)) == {
-        "layers",  # carried
+        *("layers", "_taken"),  # carried: the second follows from the first
         *("_running", "_calls", "_unit_axes", "_model", "_paths"),
     }
 
