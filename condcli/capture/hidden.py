@@ -8,7 +8,7 @@ cannot be continued in another process, and is told by this.
 from __future__ import annotations
 
 import random
-from collections import deque
+from collections import ChainMap, deque
 from collections.abc import Mapping
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -22,25 +22,28 @@ CODE = (FunctionType, BuiltinFunctionType, MethodType, ModuleType, type)
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
 DEEPEST = 20
 
+Seen = ChainMap[int, bool]  # of what has been looked at: a child for each attribute, never a copy
+
 
 def hidden_state(model: nn.Module) -> dict[str, int]:
     """A number for the contents of every attribute of every module, by its full name."""
-    known = {id(item) for item in (*model.modules(), *model.parameters(), *model.buffers())}
+    things = (*model.modules(), *model.parameters(), *model.buffers())
+    known = ChainMap(dict.fromkeys(map(id, things), True))
     return {
-        f"{path}.{name}".lstrip("."): hash(_contents(value, set(known), 0))
+        f"{path}.{name}".lstrip("."): hash(_contents(value, known.new_child(), 0))
         for path, module in model.named_modules()
         for name, value in vars(module).items()
         if name not in OF_TORCH and type(value) not in PLAIN
     }
 
 
-def _contents(value: Any, seen: set[int], depth: int) -> Any:
+def _contents(value: Any, seen: Seen, depth: int) -> Any:
     """Something hashable that is equal for equal contents; of opaque things only the type."""
     if type(value) in PLAIN or isinstance(value, CODE):
         return value if type(value) in PLAIN else type(value).__name__
     if id(value) in seen or depth > DEEPEST:
         return "seen"
-    seen.add(id(value))
+    seen[id(value)] = True
     if isinstance(value, Tensor):
         dense = value.layout is torch.strided and not value.is_meta
         return value.shape, bytes(_bytes(value)) if dense else value._version
@@ -49,7 +52,7 @@ def _contents(value: Any, seen: set[int], depth: int) -> Any:
     return type(value).__name__, _parts(value, seen, depth + 1)
 
 
-def _parts(value: Any, seen: set[int], depth: int) -> Any:
+def _parts(value: Any, seen: Seen, depth: int) -> Any:
     if isinstance(value, torch.Generator):
         return bytes(_bytes(value.get_state()))
     if isinstance(value, random.Random):
@@ -61,7 +64,7 @@ def _parts(value: Any, seen: set[int], depth: int) -> Any:
     if isinstance(value, Mapping):
         value = [part for item in list(value.items()) for part in item]
     if isinstance(value, set | frozenset):
-        return frozenset(_contents(item, set(seen), depth) for item in list(value))
+        return frozenset(_contents(item, seen.new_child(), depth) for item in list(value))
     if isinstance(value, list | tuple | deque):
         return tuple(_contents(item, seen, depth) for item in list(value))
     fields = getattr(value, "__dict__", {})
