@@ -20,10 +20,12 @@ from condcli.commands import (
 from condcli.commands.probe_options import (
     Arch,
     ArchArg,
+    Checkpoint,
     Data,
     Device,
     Download,
     Exclude,
+    FixedBatchSize,
     IgnoreLabel,
     Layers,
     Length,
@@ -65,14 +67,6 @@ LEGEND = {
     "–": "undefined: the matrix is zero",
 }
 
-Model = Annotated[
-    Path,
-    typer.Argument(
-        metavar="MODEL",
-        help="Checkpoint: a file, or the folder of a sharded one.",
-        readable=False,
-    ),
-]
 Matrix = Annotated[
     Literal["fim", "sample-gradients", "ggn", "hessian"],
     typer.Option(
@@ -109,11 +103,10 @@ Vectors = Annotated[
         show_default=f"{VECTORS}",
     ),
 ]
-BatchSize = Annotated[int, typer.Option(metavar="N", min=1, help="Examples a batch.")]
 
 
 def exact(
-    model: Model,
+    model: Checkpoint,
     data: Data = None,
     matrix: Matrix = "fim",
     mc_samples: McSamples = None,
@@ -127,7 +120,7 @@ def exact(
     root: Root = Path("data"),
     split: Split = None,
     samples: Samples = "128",
-    batch_size: BatchSize = 128,
+    batch_size: FixedBatchSize = 128,
     seed: Seed = 0,
     normalize: Normalize = None,
     transform: Transform = None,

@@ -34,6 +34,14 @@ def _run(text: str, *names: str, **settings: Any) -> Any:
     return _option("A long run", text, *names, **settings)
 
 
+Checkpoint = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        help="Checkpoint: a file, or the folder of a sharded one.",
+        readable=False,
+    ),
+]
 Checkpoints = Annotated[
     list[Path],
     typer.Argument(
@@ -83,6 +91,7 @@ Trust = Annotated[bool, _model("Unpickle a whole module: this runs code from the
 Root = Annotated[Path, _data("Folder of the data sets that have names.")]
 Split = Annotated[str | None, _data("train, test, …; by default train.", show_default=False)]
 Samples = Annotated[str, _data("Examples to probe on, or all.", metavar="N|all")]
+FixedBatchSize = Annotated[int, typer.Option(metavar="N", min=1, help="Examples a batch.")]
 BatchSize = Annotated[
     str,
     _data(

@@ -11,10 +11,12 @@ from condcli.commands import FailOnOption, FormatOption, SortOption, show
 from condcli.commands.probe_options import (
     Arch,
     ArchArg,
+    Checkpoint,
     Data,
     Device,
     Download,
     Exclude,
+    FixedBatchSize,
     IgnoreLabel,
     Length,
     Loss,
@@ -45,14 +47,6 @@ condcli scale-law model.pt --data digits --layers fc3 --effects
 condcli scale-law model.pt --data cifar10 --fail-on 'later_inputs>0.5'
 """
 
-Model = Annotated[
-    Path,
-    typer.Argument(
-        metavar="MODEL",
-        help="Checkpoint: a file, or the folder of a sharded one.",
-        readable=False,
-    ),
-]
 Alpha = Annotated[
     float, typer.Option(metavar="NUMBER", help="What a weight is multiplied by, above 0, not 1.")
 ]
@@ -71,11 +65,10 @@ Scaled = Annotated[
         show_default=False,
     ),
 ]
-BatchSize = Annotated[int, typer.Option(metavar="N", min=1, help="Examples a batch.")]
 
 
 def scale_law(
-    model: Model,
+    model: Checkpoint,
     data: Data = None,
     alpha: Alpha = 2.0,
     effects: Effects = False,
@@ -88,7 +81,7 @@ def scale_law(
     root: Root = Path("data"),
     split: Split = None,
     samples: Samples = "128",
-    batch_size: BatchSize = 128,
+    batch_size: FixedBatchSize = 128,
     seed: Seed = 0,
     normalize: Normalize = None,
     transform: Transform = None,

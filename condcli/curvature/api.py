@@ -49,25 +49,17 @@ def exact(
     matrix: str = "fim",
     mc_samples: int | None = None,
     percent: Sequence[float] = PERCENTAGES,
-    samples: int | None = 128,
-    batch_size: int = 128,
-    seed: int = 0,
-    norm: str = "batch",
-    loss: str = "auto",
-    ignore_label: int = -100,
-    device: str = "auto",
-    layers: Sequence[str] = (),
-    exclude: Sequence[str] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
-    **place: Any,
+    **options: Any,
 ) -> Exact:
     """The exact block of every layer's weights beside Σ_x ⊗ Σ_∇h, in float64.
 
     ``matrix`` is ``fim`` (labels from the network's own prediction: all of them, or
     ``mc_samples`` drawn for each example), ``ggn``, which is the same for every loss that condcli
-    knows, or ``sample-gradients`` (the true labels). The other options, and those of ``place``
-    (``root``, ``split``, ``normalize``, …), are those of `condcli.probe`; docs/exact.md defines
-    every number. The model is left exactly as it was.
+    knows, or ``sample-gradients`` (the true labels). The other ``options`` are those of
+    `condcli.probe` that say which data and layers, and how: ``samples`` (128 if not given),
+    ``batch_size``, ``seed``, ``norm``, ``loss``, ``device``, ``layers``, ``root``, ``split``, ….
+    docs/exact.md defines every number. The model is left exactly as it was.
 
     Raises a CondcliError: UsageError for a matrix that does not exist or that the loss does not
     have, InputError when model and data do not fit each other, CannotFinishError when memory is
@@ -82,20 +74,7 @@ def exact(
             "the Hessian is no product of columns", "pass --matrix-free, or another --matrix"
         )
     fisher, drawn = fisher_of(matrix, mc_samples)
-    setting = setting_of(
-        model,
-        data,
-        samples=samples,
-        batch_size=batch_size,
-        seed=seed,
-        norm=norm,
-        loss=loss,
-        ignore_label=ignore_label,
-        device=device,
-        layers=layers,
-        exclude=exclude,
-        **place,
-    )
+    setting = setting_of(model, data, **options)
     require_room_for_matrices(setting, fisher, mc_samples=drawn)
     with naming_file(setting.subject):
         found = dense_blocks(setting, fisher, mc_samples=drawn, progress=progress)
@@ -119,16 +98,7 @@ def curvature_operator(
     *,
     matrix: str = "fim",
     mc_samples: int | None = None,
-    samples: int | None = 128,
-    batch_size: int = 128,
-    seed: int = 0,
-    norm: str = "batch",
-    loss: str = "auto",
-    ignore_label: int = -100,
-    device: str = "auto",
-    layers: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    **place: Any,
+    **options: Any,
 ) -> CurvatureOperator:
     """The matrix as a SciPy ``LinearOperator``: products with it, in float64, and no matrix.
 
@@ -141,20 +111,7 @@ def curvature_operator(
     from condcli.curvature.setting import setting_of
 
     fisher, drawn = fisher_of(matrix, mc_samples)
-    setting = setting_of(
-        model,
-        data,
-        samples=samples,
-        batch_size=batch_size,
-        seed=seed,
-        norm=norm,
-        loss=loss,
-        ignore_label=ignore_label,
-        device=device,
-        layers=layers,
-        exclude=exclude,
-        **place,
-    )
+    setting = setting_of(model, data, **options)
     return CurvatureOperator(setting, weight_blocks(setting), fisher, mc_samples=drawn)
 
 
@@ -223,22 +180,15 @@ def scale_law(
     data: ProbeSet | str | Path | Iterable[Any] | None = None,
     *,
     alpha: float = 2.0,
-    samples: int | None = 128,
-    batch_size: int = 128,
-    seed: int = 0,
-    norm: str = "batch",
-    loss: str = "auto",
-    ignore_label: int = -100,
-    device: str = "auto",
     layers: Sequence[str] = (),
     exclude: Sequence[str] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
-    **place: Any,
+    **options: Any,
 ) -> ScaleLaw:
     """Which layers' inputs and gradients move when one layer's weight is multiplied by ``alpha``.
 
     Each layer that ``layers`` and ``exclude`` leave is scaled in turn, alone, and all are measured,
-    in float64. The other options are those of `condcli.probe`. The model is left exactly as it was.
+    in float64. The other ``options`` are those of `exact`. The model is left exactly as it was.
 
     Raises a CondcliError: UsageError for an alpha that is not positive or is 1, InputError when
     model and data do not fit each other or no layer can be scaled.
@@ -249,20 +199,7 @@ def scale_law(
 
     if not (0 < alpha < math.inf and alpha != 1):
         raise UsageError(f"alpha {alpha:g} scales nothing", "pass a number above 0 other than 1")
-    setting = setting_of(
-        model,
-        data,
-        samples=samples,
-        batch_size=batch_size,
-        seed=seed,
-        norm=norm,
-        loss=loss,
-        ignore_label=ignore_label,
-        device=device,
-        layers=(),
-        exclude=(),
-        **place,
-    )
+    setting = setting_of(model, data, **options)
     chosen: Options = replace(setting.options, layers=tuple(layers), exclude=tuple(exclude))
     with naming_file(setting.subject):
         before, found = scaled_layers(setting, alpha, wanted=chosen.wants, progress=progress)
