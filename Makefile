@@ -1,5 +1,8 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python
+SCALE ?= smoke
+ROOT ?= data
+WORK ?= paper
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -41,7 +44,10 @@ sweeps:  ## kill, fill disks, flip bytes, resume: everything, into docs/reliabil
 fuzz:  ## mutated input for every parser, ten minutes; needs '.[fuzz]'
 	$(PYTHON) -m tests.reliability.fuzz 600
 
+paper:  ## the paper's experiments; SCALE=smoke|cpu|full DEVICE=… ROOT=data WORK=paper; says first what it costs
+	$(PYTHON) -m experiments --scale $(SCALE) --root $(ROOT) --work $(WORK) $(if $(DEVICE),--device $(DEVICE))
+
 samples:  ## train the sample checkpoints again
 	$(PYTHON) sample_checkpoints/train.py
 
-.PHONY: help install check fix lint types imports test bench bench-gpu sweeps fuzz samples
+.PHONY: help install check fix lint types imports test bench bench-gpu sweeps fuzz paper samples

@@ -1,0 +1,16 @@
+"""The experiments of the paper, and some beyond it: `python -m experiments` (`make paper`).
+
+An experiment is a module here that has
+
+- ``TITLE`` and ``CLAIM``: what it repeats, and what the paper says of it
+- ``ROWS``: the paper's figures and tables that it covers, each with what it shows
+- ``SIZES``: for each scale (smoke, cpu, full) whatever sets its size
+- ``recipes(size)``: the trainings that it needs, by name; two experiments may share one
+- ``run(size, setup)``: train (what is not there yet), measure, draw; an `Outcome`
+
+They use nothing of condcli but what its own users have.
+"""
+
+# In the order of docs/paper.md.
+EXPERIMENTS: tuple[str, ...] = ("last_layer",)
+SCALES = ("smoke", "cpu", "full")

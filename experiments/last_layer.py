@@ -1,0 +1,233 @@
+"""Figures 6, 7 and 9: the last linear layer of very deep residual networks, step by step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import condcli
+from experiments.drawing import COLORS, figure, save
+from experiments.recipe import Recipe
+from experiments.setup import Check, Outcome, Row, Setup
+from experiments.training import train
+
+TITLE = "The last linear layer of very deep ResNets (Figures 6, 7 and 9)"
+CLAIM = """**The paper** (section 5): without a BN before the last linear layer, a deep ResNet's
+input to that layer is large and non-negative when training begins, so λ_max(Σ_x) and with it ∂L/∂W
+is large; W grows, the loss rises above that of chance and then sticks at ln 10 ≈ 2.303, while
+λ_max(Σ_x) falls and the weights dominate their gradients. One BN before the last linear layer
+(ResNetLastBN) removes it; PreResNet has such a BN, and PreResNetv1, without it, shows the problem.
+It grows with depth."""
+ROWS = {
+    "Figure 6": "ResNet, CIFAR-10, by depth: loss and λ_max(Σ_x) of the last layer",
+    "Figure 7": "the same with λ_max(Σ_∂W), ‖W‖₂: ResNet against ResNetLastBN",
+    "Figure 9": "PreResNet against PreResNetv1",
+}
+ROWS_NOT_RUN = "`--scale cpu` takes hours on a processor"
+LN10 = math.log(10)
+NAMES = {
+    "resnet": "ResNet",
+    "resnet_lastbn": "ResNetLastBN",
+    "preresnet": "PreResNet",
+    "preresnet_v1": "PreResNetv1",
+}
+QUANTITIES = {
+    "loss": "loss",
+    "lambda_max_input": "λ_max(Σ_x)",
+    "grad_moment_lambda_max": "λ_max(Σ_∂W)",
+    "sigma_max_weight": "‖W‖₂",
+}
+
+
+@dataclass(frozen=True)
+class Size:
+    """Steps by depth, and by depth and network where it is another number."""
+
+    steps: Mapping[int, int]
+    arch_args: Mapping[str, Any] = field(default_factory=dict)
+    data: str = "cifar10"
+    batch: int = 128
+    archs: Mapping[int, tuple[str, ...]] = field(default_factory=dict)  # by depth; else all
+
+    def networks(self) -> list[tuple[int, str]]:
+        """Depth and network of each training."""
+        return [(depth, arch) for depth in self.steps for arch in self.archs.get(depth, NAMES)]
+
+
+SIZES = {
+    "smoke": Size({8: 6, 14: 6}, {"channels": 1, "width": 4}, data="digits", batch=32),
+    "cpu": Size({110: 200, 56: 200, 1202: 10}, archs={1202: ("resnet", "resnet_lastbn")}),
+    "full": Size({56: 62_560, 110: 62_560, 230: 62_560, 1202: 62_560}),
+}
+
+
+def recipes(size: Size) -> dict[str, Recipe]:
+    """The first steps of the paper's training on CIFAR-10 (160 epochs of 391 steps), by network."""
+    return {f"{arch}{depth}": recipe(arch, depth, size) for depth, arch in size.networks()}
+
+
+def recipe(arch: str, depth: int, size: Size) -> Recipe:
+    """SGD, Nesterov 0.9, 0.1, a tenth at epochs 80 and 120, weight decay 1e-4, flips and crops."""
+    steps = size.steps[depth]
+    return Recipe(
+        arch=arch,
+        arch_args={"depth": depth, **size.arch_args},
+        data=size.data,
+        augment=True,
+        rate=0.1,
+        momentum=0.9,
+        weight_decay=1e-4,
+        milestones=(31_280, 46_920),
+        batch=size.batch,
+        steps=steps,
+        record=recorded(steps),
+        layers=("fc",),
+        checkpoints=(0, steps),
+    )
+
+
+def recorded(steps: int) -> tuple[int, ...]:
+    """Each of the first 40 steps, then every fifth to 1,000, then every hundredth."""
+    chosen = {*range(40), *range(40, 1000, 5), *range(1000, steps, 100), steps - 1}
+    return tuple(sorted(step for step in chosen if step < steps))
+
+
+def run(size: Size, setup: Setup) -> Outcome:
+    """Train all, read the last layer off the recorded files, draw, and look for the effects."""
+    curves = {}
+    for name, each in recipes(size).items():
+        done = train(name, each, setup)
+        curves[name] = curve(done.stats, done.log.losses)
+        print(f"  {name}: {done.log.seconds / each.steps:.2f} s a step", flush=True)
+    draw(curves, size, setup)
+    checks = [check for depth in size.steps for check in effects(curves, depth)]
+    return Outcome(
+        checks=tuple(checks),
+        rows=rows(curves, size),
+        numbers=curves,
+        figures=("last_layer.png",),
+        settings={"steps": ", ".join(f"{n} at depth {depth}" for depth, n in size.steps.items())},
+    )
+
+
+def curve(stats: Any, losses: list[float]) -> dict[str, list[float]]:
+    """The last layer at each recorded step, beside the loss of every step."""
+    points = condcli.trajectory([stats])
+    names = [name for name in QUANTITIES if name != "loss"]
+    found = {name: [getattr(point.layers["fc"], name) for point in points] for name in names}
+    return {
+        "step": [point.step for point in points],
+        **found,
+        "ratio": [point.layers["fc"].ratio for point in points],
+        "loss": losses,
+    }
+
+
+def effects(curves: Mapping[str, Mapping[str, list[float]]], depth: int) -> list[Check]:
+    """What the paper states of that depth, for the networks that were trained."""
+    pairs = [("resnet", "resnet_lastbn"), ("preresnet_v1", "preresnet")]
+    return [
+        check
+        for without, with_bn in pairs
+        if f"{without}{depth}" in curves and f"{with_bn}{depth}" in curves
+        for check in compared(
+            curves[f"{without}{depth}"], curves[f"{with_bn}{depth}"], without, with_bn, depth
+        )
+    ]
+
+
+def compared(
+    without: Mapping[str, list[float]],
+    with_bn: Mapping[str, list[float]],
+    name: str,
+    bn_name: str,
+    depth: int,
+) -> list[Check]:
+    """The network without a BN before the last layer against the one with it."""
+    title = f"depth {depth}, {NAMES[name]} | {NAMES[bn_name]}"
+    peak, bn_peak = max(without["loss"][:50]), max(with_bn["loss"][:50])
+    last, bn_last = late(without["loss"]), late(with_bn["loss"])
+    return [
+        Check(
+            claim=f"{title}: largest loss of the first 50 steps",
+            paper="above ln 10 | not",
+            ours=f"{peak:.2f} | {bn_peak:.2f}",
+            holds=peak > max(LN10, bn_peak),
+        ),
+        Check(
+            claim=f"{title}: mean loss of the last 20 steps",
+            paper="sticks near ln 10 = 2.30 | falls",
+            ours=f"{last:.2f} | {bn_last:.2f}",
+            holds=last > bn_last,
+        ),
+        _larger(without, with_bn, title, "lambda_max_input"),
+        _larger(without, with_bn, title, "grad_moment_lambda_max"),
+        _larger(without, with_bn, title, "sigma_max_weight"),
+    ]
+
+
+def _larger(
+    without: Mapping[str, list[float]], with_bn: Mapping[str, list[float]], title: str, name: str
+) -> Check:
+    largest, bn_largest = max(without[name]), max(with_bn[name])
+    return Check(
+        claim=f"{title}: largest {QUANTITIES[name]}",
+        paper="large | small",
+        ours=f"{largest:.3g} | {bn_largest:.3g}",
+        holds=largest > bn_largest,
+    )
+
+
+def late(losses: list[float], count: int = 20) -> float:
+    """The mean of the last ones."""
+    return sum(losses[-count:]) / len(losses[-count:])
+
+
+def rows(curves: Mapping[str, Mapping[str, list[float]]], size: Size) -> dict[str, Row]:
+    """What was seen at the largest depth that all networks of a row were trained at."""
+    groups = {
+        "Figure 6": ("resnet",),
+        "Figure 7": ("resnet", "resnet_lastbn"),
+        "Figure 9": ("preresnet_v1", "preresnet"),
+    }
+    return {row: seen(archs, curves, size) for row, archs in groups.items()}
+
+
+def seen(
+    archs: tuple[str, ...], curves: Mapping[str, Mapping[str, list[float]]], size: Size
+) -> Row:
+    """The losses at each depth, and what of the paper's training is missing."""
+    depths = [d for d in sorted(size.steps) if all(f"{arch}{d}" in curves for arch in archs)]
+    parts = [
+        f"depth {d} after {size.steps[d]} steps: "
+        + ", ".join(f"{NAMES[arch]} {late(curves[f'{arch}{d}']['loss']):.2f}" for arch in archs)
+        for d in depths
+    ]
+    whole = dict(SIZES["full"].steps) == {d: size.steps[d] for d in depths}
+    missing = "" if whole else "; the first steps only, not all four depths"
+    return Row(
+        status="reproduced" if whole else "partly", text="loss at " + "; ".join(parts) + missing
+    )
+
+
+def draw(curves: Mapping[str, Mapping[str, list[float]]], size: Size, setup: Setup) -> None:
+    """A row of panels for each depth, a panel for each quantity."""
+    drawn, axes = figure(len(size.steps), len(QUANTITIES))
+    for line, depth in zip(axes, size.steps, strict=True):
+        for panel, (quantity, title) in zip(line, QUANTITIES.items(), strict=True):
+            for color, (arch, name) in zip(COLORS, NAMES.items(), strict=False):
+                found = curves.get(f"{arch}{depth}")
+                if found:
+                    values = found[quantity]
+                    steps = range(len(values)) if quantity == "loss" else found["step"]
+                    panel.plot(steps, values, color=color, label=name)
+            panel.set_title(f"{title}, depth {depth}", fontsize=8)
+            panel.set_xlabel("step")
+            if quantity == "loss":
+                panel.axhline(LN10, color="black", lw=0.6, ls=":")
+            else:
+                panel.set_yscale("log")
+    axes[0][0].legend(fontsize=6)
+    save(drawn, setup.figures / "last_layer.png")
