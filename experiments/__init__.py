@@ -4,7 +4,7 @@ An experiment is a module here that has
 
 - ``TITLE`` and ``CLAIM``: what it repeats, and what the paper says of it
 - ``ROWS``: the paper's figures and tables that it covers, each with what it shows
-- ``SIZES``: for each scale (smoke, cpu, full) whatever sets its size
+- ``SIZES``: for each scale (smoke, cpu, full) whatever sets its size; None where it cannot be run
 - ``recipes(size)``: the trainings that it needs, by name; two experiments may share one
 - ``run(size, setup)``: train (what is not there yet), measure, draw; an `Outcome`
 
@@ -12,5 +12,5 @@ They use nothing of condcli but what its own users have.
 """
 
 # In the order of docs/paper.md.
-EXPERIMENTS: tuple[str, ...] = ("last_layer",)
+EXPERIMENTS: tuple[str, ...] = ("last_layer", "test_error")
 SCALES = ("smoke", "cpu", "full")

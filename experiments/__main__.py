@@ -42,6 +42,8 @@ def main() -> None:
         device=options.device,
     )
     chosen = {name: import_module(f"experiments.{name}") for name in options.names or EXPERIMENTS}
+    for name in [name for name, module in chosen.items() if module.SIZES[setup.scale] is None]:
+        print(f"{name}: not at this scale: {chosen.pop(name).ROWS_NOT_RUN}")
     if not options.no_cost:
         tell_cost(chosen, setup)
     if options.cost:
