@@ -12,5 +12,5 @@ They use nothing of condcli but what its own users have.
 """
 
 # In the order of docs/paper.md.
-EXPERIMENTS: tuple[str, ...] = ("last_layer", "test_error")
+EXPERIMENTS: tuple[str, ...] = ("last_layer", "test_error", "imagenet")
 SCALES = ("smoke", "cpu", "full")

@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from experiments.images import minibatches
+from experiments.networks import network
 from experiments.recipe import Recipe
 from experiments.setup import Setup
-from experiments.training import network, optimizer_of, recorder, update
+from experiments.training import optimizer_of, recorder, update
 
 SHARE = 8  # of a batch is enough to time one, where it has as many examples
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from condcli.data import open_data
+from experiments.folders import streamed, tested
 from experiments.recipe import NORMALIZE, Recipe
 
 MARGIN = 4  # pixels
@@ -29,6 +30,8 @@ def minibatches(recipe: Recipe, root: Path, *, start: int = 0) -> Iterator[tuple
 
     Drawn from (seed, epoch) and (seed, step), so that a training that goes on sees the same ones.
     """
+    if recipe.side:
+        yield from streamed(recipe, root, start=start)
     inputs, labels = images(recipe.data, "train", root, recipe.images)
     size = recipe.batch or len(labels)
     a_epoch = len(labels) // size
@@ -40,6 +43,15 @@ def minibatches(recipe: Recipe, root: Path, *, start: int = 0) -> Iterator[tuple
             batch = inputs[chosen]
             yield augmented(batch, recipe.seed, step) if recipe.augment else batch, labels[chosen]
             step += 1
+
+
+def test_batches(recipe: Recipe, root: Path) -> Iterator[tuple[Tensor, Tensor]]:
+    """The test split, 500 images at a time."""
+    if recipe.side:
+        yield from tested(recipe, root)
+    else:
+        inputs, labels = images(recipe.data, "test", root, None)
+        yield from zip(inputs.split(500), labels.split(500), strict=True)
 
 
 def augmented(batch: Tensor, seed: int, step: int) -> Tensor:

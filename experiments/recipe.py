@@ -14,18 +14,21 @@ NORMALIZE = {
     # (125.3, 123.0, 113.9) and (63.0, 62.1, 66.7) of 255: the paper's
     "cifar10": "0.49137,0.48235,0.44667/0.24706,0.24353,0.26157",
     "cifar100": "0.5071,0.4865,0.4409/0.2673,0.2564,0.2762",
+    "imagenet": "0.485,0.456,0.406/0.229,0.224,0.225",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A network of the zoo, its data, and how it is trained."""
+    """A network of the zoo or of torchvision, its data, and how it is trained."""
 
     arch: str
+    head: str = ""  # before torchvision's last linear layer: bn, a dropout's probability, or both
     arch_args: Mapping[str, object] = field(default_factory=dict)
     data: str = "mnist"
     images: int | None = None  # the first so many of the training split; None: all
     augment: bool = False  # flips, and crops after 4 reflected pixels on each side
+    side: int = 0  # pixels of images that are read from a folder as they are needed
     seed: int = 0
     scaled: Mapping[str, float] = field(default_factory=dict)  # layer to a factor of its weight
     optimizer: str = "sgd"  # or adam

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import condcli
-from condcli.models import ZOO, write_checkpoint
-from experiments.images import images, minibatches
+from condcli.models import write_checkpoint
+from experiments.images import minibatches, test_batches
+from experiments.networks import network
 from experiments.recipe import NORMALIZE, Recipe
 from experiments.setup import Setup
 
@@ -132,16 +133,6 @@ def recorder(
         yield record
 
 
-def network(recipe: Recipe) -> nn.Module:
-    """The recipe's network as it begins."""
-    torch.manual_seed(recipe.seed)
-    model = ZOO[recipe.arch](**recipe.arch_args)
-    with torch.no_grad():
-        for name, factor in recipe.scaled.items():
-            model.get_parameter(f"{name}.weight").mul_(factor)
-    return model
-
-
 def optimizer_of(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
     """SGD or Adam with the recipe's numbers."""
     if recipe.optimizer == "adam":
@@ -158,13 +149,13 @@ def optimizer_of(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
 @torch.no_grad()
 def test_error(model: nn.Module, recipe: Recipe, setup: Setup) -> float:
     """Percent of the test split that the network, in evaluation mode, gets wrong."""
-    inputs, labels = images(recipe.data, "test", setup.root, None)
     model.eval()
-    wrong = 0
-    for x, y in zip(inputs.split(500), labels.split(500), strict=True):
+    wrong = total = 0
+    for x, y in test_batches(recipe, setup.root):
         wrong += int((model(x.to(setup.device)).argmax(1).cpu() != y).sum())
+        total += len(y)
     model.train()
-    return 100 * wrong / len(labels)
+    return 100 * wrong / total
 
 
 def _write(path: Path, recipe: Recipe, model: nn.Module, step: int) -> None:
