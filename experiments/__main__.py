@@ -27,7 +27,7 @@ from experiments.setup import Outcome, Setup
 
 
 def main() -> None:
-    """Tell the cost, run, keep; exit 1 where an effect that the paper states was not seen."""
+    """Tell the cost, run, keep; exit 1 where an effect was not seen that the scale should show."""
     options = parsed()
     torch.set_num_threads(options.threads)
     options.work.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def main() -> None:
             held &= check.holds
     if options.write:
         write_document()
-    sys.exit(0 if held else 1)
+    sys.exit(0 if held or setup.scale == "smoke" else 1)
 
 
 def tell_cost(modules: dict[str, ModuleType], setup: Setup) -> None:
