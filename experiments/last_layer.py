@@ -58,7 +58,10 @@ class Size:
 
 SIZES = {
     "smoke": Size({8: 6, 14: 6}, {"channels": 1, "width": 4}, data="digits", batch=32),
-    "cpu": Size({110: 200, 56: 200, 1202: 10}, archs={1202: ("resnet", "resnet_lastbn")}),
+    "cpu": Size(
+        {110: 100, 1202: 10, 56: 100},
+        archs={1202: ("resnet", "resnet_lastbn"), 56: ("resnet", "resnet_lastbn")},
+    ),
     "full": Size({56: 62_560, 110: 62_560, 230: 62_560, 1202: 62_560}),
 }
 
