@@ -22,11 +22,12 @@ class Named:
     description: str
 
 
-_CIFAR = "depth=20 classes=10 channels=3 norm=bn|none width=16"
+_CIFAR = "depth=20 classes=10 channels=3 norm=bn|none|ln|rms|gn|in width=16"
 
 ZOO: Mapping[str, Named] = {
     "mlp": Named(
-        "inputs=784 classes=10 depth=20 width=256 norm=none|bn init=default|he|orthogonal",
+        "inputs=784 classes=10 depth=20 width=256 norm=none|bn|ln|rms|gn "
+        "init=default|he|orthogonal",
         "linear layers fc1, fc2, … with ReLU",
     ),
     "resnet": Named(_CIFAR, "the CIFAR ResNet of 6n + 2 layers"),
@@ -35,6 +36,10 @@ ZOO: Mapping[str, Named] = {
     "preresnet_v1": Named(_CIFAR, "the same without the last BN"),
     "vgg_style": Named(_CIFAR, "the CIFAR ResNet without its shortcuts"),
     "vgg_style_lastbn": Named(_CIFAR, "the same with BN before the last linear layer"),
+    "transformer": Named(
+        "vocabulary=256 length=128 depth=6 width=64 norm=pre|post",
+        "a causal language model, heads of 16 numbers",
+    ),
 }
 ARCHITECTURE_FORMS: Mapping[str, Named] = {
     "timm:NAME": Named("those of timm.create_model", "a network of timm (condcli[timm])"),

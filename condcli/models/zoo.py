@@ -1,4 +1,4 @@
-"""The zoo: the paper's networks by name, and how to read their sizes off a state_dict.
+"""The zoo: networks by name, the paper's and a transformer; sizes read off a state_dict.
 
 A network is added with one function, and one line in each of the two dicts.
 """
@@ -19,6 +19,7 @@ from condcli.models.zoo_cifar import (
     residual_stage,
 )
 from condcli.models.zoo_mlp import mlp, mlp_sizes
+from condcli.models.zoo_transformer import Transformer, transformer_sizes
 
 _CIFAR: dict[str, Callable[..., nn.Module]] = {
     "resnet": partial(cifar_network, stage=residual_stage),
@@ -29,10 +30,11 @@ _CIFAR: dict[str, Callable[..., nn.Module]] = {
     "vgg_style_lastbn": partial(cifar_network, stage=plain_stage, last_bn=True),
 }
 
-ZOO: dict[str, Callable[..., nn.Module]] = {"mlp": mlp, **_CIFAR}
+ZOO: dict[str, Callable[..., nn.Module]] = {"mlp": mlp, **_CIFAR, "transformer": Transformer}
 
 # From names and shapes to the factory's arguments, or None for the tensors of another network.
 SIZES: dict[str, Callable[[Shapes], dict[str, object] | None]] = {
     "mlp": mlp_sizes,
     **dict.fromkeys(_CIFAR, cifar_sizes),
+    "transformer": transformer_sizes,
 }

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from condcli.errors import InputError
+from condcli.models.norms import BY_EXAMPLE
 from condcli.models.shapes import Shapes
 
-NORMS = ("bn", "none")
+NORMS = ("bn", "none", *BY_EXAMPLE)
 DEEPEST = 10_000  # a checkpoint may claim any depth, and each layer takes time to build
 
 # (n, channels in, channels out, norm) to the modules of one stage
@@ -39,7 +40,8 @@ def cifar_network(
 
     `last_bn` puts a BN before the last linear layer: after the pooling, but in a pre-activation
     network before it (and the last ReLU), where He et al. have theirs. It stays with norm="none",
-    which takes the other BNs away and gives the convolutions biases.
+    which takes the other BNs away and gives the convolutions biases, and with those norms that
+    take their place, see `condcli.models.norms`.
     """
     _check(depth=depth, norm=norm)
     preactivated = stage is preactivation_stage
@@ -132,8 +134,7 @@ def cifar_sizes(shapes: Shapes) -> dict[str, object] | None:
         return None
     plain = "stage1.0.conv.weight" in shapes
     n = math.ceil(max(modules) / 2) if plain else max(modules)
-    biased = any(re.match(r"stage1\.0\.conv1?\.bias", name) for name in shapes)
-    sizes: dict[str, object] = {"depth": 6 * n + 2, "norm": "none" if biased else "bn"}
+    sizes: dict[str, object] = {"depth": 6 * n + 2, "norm": _norm_of(shapes)}
     stem, fc = shapes.get("stem.weight", ()), shapes.get("fc.weight", ())
     if len(stem) == 4:
         sizes |= {"channels": stem[1], "width": stem[0]}
@@ -150,13 +151,21 @@ def _check(*, depth: int, norm: str) -> None:
         raise InputError(f"a CIFAR network has no norm '{norm}'", f"choose from {', '.join(NORMS)}")
 
 
+def _norm_of(shapes: Shapes) -> str:
+    """The norm by the names of the first block's tensors."""
+    if any(re.match(r"stage1\.0\.conv1?\.bias", name) for name in shapes):
+        return "none"
+    found = (re.match(r"stage1\.0\.norm1?\.([a-z]+)\.weight", name) for name in shapes)
+    return next((match[1] for match in found if match), "bn")
+
+
 def _plain_layer(channels_in: int, channels_out: int, norm: str) -> nn.Sequential:
     conv = _conv(channels_in, channels_out, norm, channels_out // channels_in)
     return nn.Sequential(OrderedDict(conv=conv, norm=_norm(channels_out, norm), relu=nn.ReLU()))
 
 
 def _conv(channels_in: int, channels_out: int, norm: str, stride: int = 1) -> nn.Conv2d:
-    """3 × 3, weights from N(0, 2/(9 channels_out)); biases, zero at first, where no BN follows."""
+    """3 × 3, weights from N(0, 2/(9 channels_out)); zero biases where no norm follows."""
     conv = nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=norm == "none")
     nn.init.normal_(conv.weight, std=math.sqrt(2 / (9 * channels_out)))
     if conv.bias is not None:
@@ -165,7 +174,12 @@ def _conv(channels_in: int, channels_out: int, norm: str, stride: int = 1) -> nn
 
 
 def _norm(channels: int, norm: str) -> nn.Module:
-    return nn.BatchNorm2d(channels) if norm == "bn" else nn.Identity()
+    if norm == "bn":
+        return nn.BatchNorm2d(channels)
+    if norm == "none":
+        return nn.Identity()
+    # Under its name, by which a state_dict tells apart those with tensors of the same shapes.
+    return nn.Sequential(OrderedDict({norm: BY_EXAMPLE[norm](channels)}))
 
 
 def _shortcut(x: Tensor, h: Tensor, stride: int) -> Tensor:

@@ -8,9 +8,10 @@ from collections import OrderedDict
 from torch import nn
 
 from condcli.errors import InputError
+from condcli.models.norms import BY_EXAMPLE
 from condcli.models.shapes import Shapes
 
-NORMS = ("none", "bn")
+NORMS = ("none", "bn", "ln", "rms", "gn")  # not in: a neuron of one example is one number
 DEEPEST = 10_000  # a checkpoint may claim any depth, and each layer takes time to build
 INITS = ("default", "he", "orthogonal")
 
@@ -24,10 +25,11 @@ def mlp(
     norm: str = "none",
     init: str = "default",
 ) -> nn.Sequential:
-    """`depth` linear layers fc1, fc2, …, each but the last followed by [BN and] ReLU.
+    """`depth` linear layers fc1, fc2, …, each but the last followed by [norm and] ReLU.
 
     Inputs of any shape (N, …) with `inputs` numbers each are flattened; the output is
-    (N, classes). `init` sets the weights:
+    (N, classes). `norm` is none, bn, ln, rms or gn, see `condcli.models.norms`. `init` sets the
+    weights:
 
     - default: PyTorch's own (and Torch7's, which the paper used): weights and biases from
       U(-1/√d_in, 1/√d_in), so the variance, 1/(3 d_in), scales as LeCun's
@@ -39,8 +41,8 @@ def mlp(
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
     for k, d_in in enumerate(sizes[:-1], start=1):
         layers[f"fc{k}"] = _linear(d_in, width, init)
-        if norm == "bn":
-            layers[f"bn{k}"] = nn.BatchNorm1d(width)
+        if norm != "none":
+            layers[f"{norm}{k}"] = _norm(width, norm)
         layers[f"relu{k}"] = nn.ReLU()
     layers[f"fc{depth}"] = _linear(sizes[-1], classes, init)
     return nn.Sequential(layers)
@@ -52,7 +54,8 @@ def mlp_sizes(shapes: Shapes) -> dict[str, object] | None:
     depth = max((int(match[1]) for match in matches if match), default=0)
     if depth == 0:
         return None
-    sizes: dict[str, object] = {"depth": depth, "norm": "bn" if "bn1.weight" in shapes else "none"}
+    norm = next((norm for norm in NORMS if f"{norm}1.weight" in shapes), "none")
+    sizes: dict[str, object] = {"depth": depth, "norm": norm}
     first, last = shapes.get("fc1.weight", ()), shapes[f"fc{depth}.weight"]
     if len(first) == 2:
         sizes |= {"inputs": first[1]} | ({"width": first[0]} if depth > 1 else {})
@@ -66,6 +69,10 @@ def _check(*, depth: int, norm: str, init: str) -> None:
         raise InputError(f"an mlp has no norm '{norm}'", f"choose from {', '.join(NORMS)}")
     if init not in INITS:
         raise InputError(f"an mlp has no init '{init}'", f"choose from {', '.join(INITS)}")
+
+
+def _norm(width: int, norm: str) -> nn.Module:
+    return nn.BatchNorm1d(width) if norm == "bn" else BY_EXAMPLE[norm](width)
 
 
 def _linear(d_in: int, d_out: int, init: str) -> nn.Linear:

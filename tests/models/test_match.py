@@ -12,7 +12,7 @@ from condcli.models.parts import match_part
 from condcli.models.shapes import built_weightless, shapes_built, shapes_of
 from condcli.models.vision import vision_network
 
-CIFAR = [name for name in ZOO if name != "mlp"]
+CIFAR = [name for name in ZOO if name not in ("mlp", "transformer")]
 
 
 def match(state_dict):

@@ -8,9 +8,12 @@ from torch import nn
 
 from condcli.errors import InputError
 from condcli.models import ZOO
+from condcli.models.norms import BY_EXAMPLE
 from condcli.models.zoo import SIZES
+from condcli.models.zoo_cifar import NORMS as CIFAR_NORMS
+from condcli.models.zoo_mlp import NORMS as MLP_NORMS
 
-CIFAR = [name for name in ZOO if name != "mlp"]
+CIFAR = [name for name in ZOO if name not in ("mlp", "transformer")]
 
 
 def weighted_layers(module):
@@ -23,7 +26,7 @@ def batch_norms(module):
     ]
 
 
-@pytest.mark.parametrize("norm", ["bn", "none"])
+@pytest.mark.parametrize("norm", CIFAR_NORMS)
 @pytest.mark.parametrize("name", CIFAR)
 def test_a_cifar_network_of_depth_20_has_20_weighted_layers_and_runs(name, norm):
     network = ZOO[name](depth=20, norm=norm, width=4, channels=1, classes=7)
@@ -132,10 +135,13 @@ def test_orthogonal_init_gives_orthogonal_matrices():
 
 @pytest.mark.parametrize(
     ("name", "args"),
-    [("mlp", {"inputs": 30, "classes": 4, "depth": 12, "width": 9, "norm": "bn"}),
+    [*(("mlp", {"inputs": 30, "classes": 4, "depth": 12, "width": 9, "norm": norm})
+       for norm in MLP_NORMS),
      ("mlp", {"inputs": 30, "classes": 4, "depth": 1, "norm": "none"}),
+     *(("transformer", {"vocabulary": 7, "length": 5, "depth": 2, "width": 32, "norm": norm})
+       for norm in ("pre", "post")),
      *((name, {"depth": 26, "classes": 4, "channels": 2, "norm": norm, "width": 3})
-       for name in CIFAR for norm in ("bn", "none"))],
+       for name in CIFAR for norm in CIFAR_NORMS)],
 )  # fmt: skip
 def test_sizes_are_read_off_the_names_and_shapes(name, args):
     state = ZOO[name](**args).state_dict()
@@ -145,9 +151,42 @@ def test_sizes_are_read_off_the_names_and_shapes(name, args):
 @pytest.mark.parametrize(
     ("name", "args", "said"),
     [("resnet", {"depth": 21}, "depth 21"), ("preresnet", {"depth": 2}, "depth 2"),
-     ("vgg_style", {"norm": "ln"}, "'ln'"), ("mlp", {"depth": 0}, "depth 0"),
-     ("mlp", {"norm": "ln"}, "'ln'"), ("mlp", {"init": "xavier"}, "'xavier'")],
+     ("vgg_style", {"norm": "wn"}, "'wn'"), ("mlp", {"depth": 0}, "depth 0"),
+     ("mlp", {"norm": "in"}, "'in'"), ("mlp", {"init": "xavier"}, "'xavier'"),
+     ("transformer", {"norm": "ln"}, "'ln'"), ("transformer", {"depth": 0}, "depth 0"),
+     ("transformer", {"width": 40}, "width 40")],
 )  # fmt: skip
 def test_an_impossible_network_is_refused_with_its_value(name, args, said):
     with pytest.raises(InputError, match=said):
         ZOO[name](**args)
+
+
+def test_normalisations_of_an_example_are_those_of_torch():
+    rows, maps = torch.randn(3, 16), torch.randn(3, 16, 5, 4)
+    groups = maps.view(3, 8, -1)
+    grouped = (groups - groups.mean(2, True)) / _deviation(groups)
+    for name, x, expected in [
+        ("ln", rows, nn.LayerNorm(16)(rows)),
+        ("ln", maps, nn.LayerNorm((16, 5, 4))(maps)),
+        ("rms", rows, nn.RMSNorm(16, eps=1e-5)(rows)),
+        ("rms", maps, nn.RMSNorm((16, 5, 4), eps=1e-5)(maps)),
+        ("in", maps, nn.InstanceNorm2d(16)(maps)),
+        ("gn", maps, grouped.view(3, 16, 5, 4)),
+    ]:
+        torch.testing.assert_close(BY_EXAMPLE[name](16)(x), expected, msg=name)
+
+
+def _deviation(groups):
+    return (groups.var(2, correction=0, keepdim=True) + 1e-5).sqrt()
+
+
+def test_the_rms_weight_is_one_a_channel():
+    norm, maps = BY_EXAMPLE["rms"](3), torch.randn(2, 3, 4, 4)
+    plain = norm(maps)
+    norm.weight.data = torch.tensor([1.0, 2.0, -3.0])
+    torch.testing.assert_close(norm(maps), plain * norm.weight[:, None, None])
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(16, 8), (256, 8), (4, 4), (9, 1)])
+def test_groups_divide_the_channels(channels, groups):
+    assert BY_EXAMPLE["gn"](channels).num_groups == groups
