@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 
@@ -69,6 +71,8 @@ def tell_cost(modules: dict[str, ModuleType], setup: Setup) -> None:
     for name, module in modules.items():
         new = dict(unseen(module.recipes(module.SIZES[setup.scale]), seen))
         cost = hours(new, setup)
+        if hasattr(module, "hours"):  # of what is no training of one network
+            cost["own"] = module.hours(module.SIZES[setup.scale], setup)
         steps = sum(recipe.steps for recipe in new.values())
         total += sum(cost.values())
         print(
@@ -90,8 +94,21 @@ def keep(name: str, outcome: Outcome, setup: Setup, *, threads: int, write: bool
     """The outcome as JSON, beside the figures or among the results that docs/paper.md is from."""
     place = (RESULTS if write else setup.work) / f"{name}.json"
     facts = {"scale": setup.scale, "device": setup.device, "machine": machine(threads=threads)}
-    text = json.dumps(facts | asdict(outcome), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(
+        facts | finite(asdict(outcome)), indent=1, ensure_ascii=False, allow_nan=False
+    )
     place.write_text(text + "\n", encoding="utf-8")
+
+
+def finite(value: Any) -> Any:
+    """The same with five digits, and None for what is no number that JSON has."""
+    if isinstance(value, dict):
+        return {str(key): finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    if isinstance(value, float):
+        return float(f"{value:.5g}") if math.isfinite(value) else None
+    return value
 
 
 def parsed() -> argparse.Namespace:

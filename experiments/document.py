@@ -77,7 +77,10 @@ def section(name: str, module: ModuleType, found: Mapping[str, Any] | None) -> s
     checks = table(
         ("effect", "paper", "here", "seen"),
         [
-            [c["claim"], c["paper"], c["ours"], "yes" if c["holds"] else "**no**"]
+            [
+                *(c[part].replace("|", "\\|") for part in ("claim", "paper", "ours")),
+                "yes" if c["holds"] else "**no**",
+            ]
             for c in found["checks"]
         ],
     ).replace("---:", "---")

@@ -83,7 +83,7 @@ def run(size: Size, setup: Setup) -> Outcome:
     """Train all, and tabulate the errors beside the paper's."""
     if setup.scale == "smoke":
         setup = replace(setup, root=setup.work)
-        make_folder(setup.root / "imagenet")
+        make_folder(setup.root / "imagenet", "digits", SMOKE_IMAGES, setup.root)
     errors = {
         name: train(name.replace(" ", "_"), each, setup).log.tests[each.steps]
         for name, each in recipes(size).items()
@@ -119,19 +119,19 @@ def run(size: Size, setup: Setup) -> Outcome:
     )
 
 
-def make_folder(place: Path) -> None:
-    """Digits as an image folder, for a run that shows only that all works."""
+def make_folder(place: Path, data: str, count: int, root: Path) -> None:
+    """Images of a data set as a folder, where there is no ImageNet."""
     from PIL import Image
 
     from condcli.data import open_data
 
     if place.exists():
         return
-    data = open_data("digits", samples=SMOKE_IMAGES, normalize="none")
-    images, labels = next(data.batches(SMOKE_IMAGES))
+    opened = open_data(data, root=root, samples=count, normalize="none")
+    images, labels = next(opened.batches(count))
     for k, (image, label) in enumerate(zip(images, labels.tolist(), strict=True)):
         for split in ("train", "val"):
             folder = place / split / str(label)
             folder.mkdir(parents=True, exist_ok=True)
-            pixels = (image[0] * 255).round().clamp(0, 255).byte().numpy()
-            Image.fromarray(pixels).convert("RGB").save(folder / f"{k}.png")
+            pixels = (image * 255).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+            Image.fromarray(pixels.squeeze()).convert("RGB").save(folder / f"{k}.png")

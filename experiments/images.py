@@ -19,8 +19,14 @@ MARGIN = 4  # pixels
 
 @cache
 def images(data: str, split: str, root: Path, count: int | None) -> tuple[Tensor, Tensor]:
-    """The first ``count`` normalised images (N, …), and their labels (N,)."""
-    opened = open_data(data, root=root, split=split, samples=None, normalize=NORMALIZE[data])
+    """The first ``count`` normalised images (N, …), and their labels (N,).
+
+    ``data`` may also be a `package.module:function`, which has no splits.
+    """
+    if ":" in data:
+        opened = open_data(data, samples=None)
+    else:
+        opened = open_data(data, root=root, split=split, samples=None, normalize=NORMALIZE[data])
     inputs, labels = next(opened.batches(opened.examples))
     return inputs[:count], labels[:count]
 

@@ -42,10 +42,16 @@ def network(recipe: Recipe) -> nn.Module:
 
 
 def with_head(recipe: Recipe) -> nn.Module:
-    """One of torchvision's residual networks, with something before its last linear layer."""
+    """One of torchvision's residual networks, with something before its last linear layer.
+
+    Where the argument `norm` is none, it has no BN but what stands there.
+    """
     import torchvision
 
-    model: nn.Module = torchvision.models.get_model(recipe.arch, **recipe.arch_args)
+    args = {"norm": "bn", **recipe.arch_args}
+    if args.pop("norm") == "none":
+        args["norm_layer"] = nn.Identity
+    model: nn.Module = torchvision.models.get_model(recipe.arch, **args)
     if recipe.head:
         last = model.get_submodule("fc")
         assert isinstance(last, nn.Linear)

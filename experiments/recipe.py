@@ -35,6 +35,7 @@ class Recipe:
     rate: float = 0.1
     momentum: float = 0.0  # Nesterov's
     weight_decay: float = 0.0
+    warmup: int = 0  # steps in which the rate grows from zero
     milestones: tuple[int, ...] = ()  # steps from which the rate is a tenth of what it was
     batch: int | None = None  # None: all images, so gradient descent
     steps: int
@@ -46,5 +47,8 @@ class Recipe:
     @property
     def digest(self) -> str:
         """Eight hexadecimal digits: a folder's name tells one recipe from another."""
-        text = json.dumps(asdict(self), sort_keys=True)
+        described = asdict(self)
+        if not self.warmup:  # as before there was one: trainings keep their folders
+            del described["warmup"]
+        text = json.dumps(described, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]

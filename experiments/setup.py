@@ -33,7 +33,7 @@ class Check:
 class Row:
     """A figure or table of the paper in the overview."""
 
-    status: Literal["reproduced", "partly", "not reproduced"]
+    status: Literal["reproduced", "partly", "not reproduced", "beyond the paper"]
     text: str  # the numbers, or what is missing
 
 

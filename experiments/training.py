@@ -107,13 +107,19 @@ def update(
 ) -> float:
     """One step; the loss before it."""
     for group in optimizer.param_groups:
-        group["lr"] = recipe.rate * 0.1 ** sum(step >= each for each in recipe.milestones)
+        group["lr"] = rate(recipe, step)
     optimizer.zero_grad()
     with record.step():
-        loss = functional.cross_entropy(model(x), y)
+        loss = functional.cross_entropy(model(x).flatten(0, -2), y.flatten())  # of a text, tokens
         loss.backward()
     optimizer.step()
     return loss.item()
+
+
+def rate(recipe: Recipe, step: int) -> float:
+    """The learning rate of a step."""
+    grown = min(1.0, (step + 1) / recipe.warmup) if recipe.warmup else 1.0
+    return recipe.rate * grown * 0.1 ** sum(step >= each for each in recipe.milestones)
 
 
 @contextmanager
@@ -166,7 +172,7 @@ def _write(path: Path, recipe: Recipe, model: nn.Module, step: int) -> None:
         arch_args=recipe.arch_args,
         step=step,
         data=recipe.data,
-        normalize=NORMALIZE[recipe.data],
+        normalize=NORMALIZE.get(recipe.data),
     )
 
 
