@@ -12,5 +12,13 @@ They use nothing of condcli but what its own users have.
 """
 
 # In the order of docs/paper.md.
-EXPERIMENTS: tuple[str, ...] = ("last_layer", "test_error", "imagenet")
+EXPERIMENTS: tuple[str, ...] = (
+    "cnn",
+    "last_layer",
+    "test_error",
+    "imagenet",
+    "norms",
+    "transformer",
+    "gan",
+)
 SCALES = ("smoke", "cpu", "full")
