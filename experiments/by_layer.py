@@ -30,7 +30,7 @@ def measured(done: Run, scaled: Sequence[str], setup: Setup) -> dict[str, Any]:
         "laws": {
             end: law(checkpoint, scaled, setup)
             for end, checkpoint in zip(ends, done.checkpoints, strict=False)
-            if scaled
+            if scaled and (end == "first" or math.isfinite(done.log.losses[-1]))
         },
     }
 
@@ -68,9 +68,10 @@ def off(found: Found, end: str) -> float:
 
 
 def late(found: Found) -> float:
-    """The mean loss of the last tenth of the steps."""
+    """The mean loss of the last tenth of the steps; infinite where it has no number."""
     losses = found["loss"][-max(1, len(found["loss"]) // 10) :]
-    return sum(losses) / len(losses)
+    mean = sum(losses) / len(losses)
+    return mean if math.isfinite(mean) else math.inf
 
 
 def hidden(values: Sequence[float]) -> float:

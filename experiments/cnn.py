@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from experiments.by_depth import decades
 from experiments.by_layer import ENDS, Found, hidden, late, measured
@@ -46,6 +47,7 @@ class Size:
     count: int = 80  # of them
     steps: int = 10
     batch: int = 8
+    layers: tuple[str, ...] = ()  # those recorded; none: all
 
 
 SIZES = {
@@ -55,9 +57,9 @@ SIZES = {
         photos="digits",
         count=16,
         steps=2,
-        batch=8,
+        layers=("layer1.*",),
     ),
-    "cpu": Size(cifar=cifar(40, 64)),
+    "cpu": Size(cifar=cifar(40, 32)),
     "full": Size(cifar=cifar(15_640, 128), photos=None, steps=50_040, batch=256),
 }
 
@@ -86,6 +88,7 @@ def imagenet(norm: str, size: Size) -> Recipe:
         batch=size.batch,
         steps=size.steps,
         record=(0, size.steps - 1),
+        layers=size.layers,
     )
 
 
@@ -101,7 +104,7 @@ def run(size: Size, setup: Setup) -> Outcome:
         norm = str(each.arch_args["norm"])
         found.setdefault(title_of(each), {})[norm] = measured(done, (), setup)
         print(f"  {name}: {done.log.seconds:.0f} s", flush=True)
-    checks = [check for title, networks in found.items() for check in effects(title, networks)]
+    checks = effects(found)
     return Outcome(
         checks=tuple(checks),
         rows=rows(found, checks, size),
@@ -121,31 +124,42 @@ def title_of(recipe: Recipe) -> str:
     return f"{TITLES[recipe.arch]}, rate {recipe.rate:g}"
 
 
-def effects(title: str, networks: Mapping[str, Found]) -> list[Check]:
-    """What the paper states, of one network at one rate."""
-    plain, bn = (networks[norm] for norm in NAMES)
-    spread = [
-        compared(
-            f"{title}, {ENDS[end]}: decades of {PANELS[name]} over the hidden layers",
-            *(decades(found[end][name][1:-1]) for found in (plain, bn)),
-        )
-        for end in ENDS
-        for name in ("lambda_max_input", "lambda_max_grad")
+def effects(found: Mapping[str, Mapping[str, Found]]) -> list[Check]:
+    """What the paper states: of each network at initialisation, and at the end of each rate."""
+    checks = []
+    for title, networks in found.items():
+        plain, bn = (networks[norm] for norm in NAMES)
+        network = title.partition(",")[0]
+        if not any(check.claim.startswith(f"{network},") for check in checks):
+            checks += compared_at("first", f"{network}, {ENDS['first']}", plain, bn)
+        checks += compared_at("last", f"{title}, {ENDS['last']}", plain, bn)
+        claim = f"{title}: mean loss of the last tenth of the steps"
+        checks.append(compared(claim, late(plain), late(bn)))
+    return checks
+
+
+def compared_at(end: str, title: str, plain: Found, bn: Found) -> list[Check]:
+    """How level the magnitudes are, and how well conditioned the layers."""
+    return [
+        *(
+            compared(
+                f"{title}: decades of {PANELS[name]} over the hidden layers",
+                *(decades(found[end][name][1:-1]) for found in (plain, bn)),
+            )
+            for name in ("lambda_max_input", "lambda_max_grad")
+        ),
+        *(
+            compared(
+                f"{title}: median {PANELS[name]} of the hidden layers",
+                *(hidden(found[end][name]) for found in (plain, bn)),
+            )
+            for name in ("kappa_input", "kappa_grad")
+        ),
     ]
-    conditions = [
-        compared(
-            f"{title}, {ENDS[end]}: median {PANELS[name]} of the hidden layers",
-            *(hidden(found[end][name]) for found in (plain, bn)),
-        )
-        for end in ENDS
-        for name in ("kappa_input", "kappa_grad")
-    ]
-    loss = compared(f"{title}: mean loss of the last tenth of the steps", late(plain), late(bn))
-    return [*spread, *conditions, loss]
 
 
 def compared(claim: str, plain: float, bn: float) -> Check:
-    """BN is expected to have less; a Plain network that has diverged has no number."""
+    """BN is expected to have less; what has diverged has no number, or an infinite one."""
     return Check(
         claim=f"{claim}, Plain | BN",
         paper="BN: less",
@@ -182,13 +196,16 @@ def draw(found: Mapping[str, Mapping[str, Found]], setup: Setup) -> tuple[str, .
     }
     figures = [draw_losses("cnn_loss.png", losses, setup)]
     for arch, title in TITLES.items():
-        columns = {
-            f"{name.removeprefix(f'{title}, ')}, {ENDS[end]}": {
-                NAMES[norm]: each[end] for norm, each in networks.items()
-            }
-            for name, networks in found.items()
-            if name.startswith(f"{title},")
-            for end in ENDS
-        }
+        own = {name: each for name, each in found.items() if name.startswith(f"{title},")}
+        columns = {ENDS["first"]: named_at("first", next(iter(own.values())))}
+        for name, networks in own.items():
+            columns[f"{name.removeprefix(f'{title}, ')}, {ENDS['last']}"] = named_at(
+                "last", networks
+            )
         figures.append(draw_by_depth(f"cnn_{arch}.png", QUANTITIES, columns, setup))
     return tuple(figures)
+
+
+def named_at(end: str, networks: Mapping[str, Found]) -> dict[str, Any]:
+    """Of one column of panels."""
+    return {NAMES[norm]: each[end] for norm, each in networks.items()}

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from experiments.images import minibatches
 from experiments.networks import network
@@ -24,13 +27,20 @@ def seconds_a_step(recipe: Recipe, setup: Setup) -> float:
     small = replace(recipe, batch=size // share, record=())
     model = network(small).to(setup.device)
     optimizer = optimizer_of(small, model)
-    batches = minibatches(small, setup.root)
+    batches = noise(small) if recipe.side else minibatches(small, setup.root)
     with tempfile.TemporaryDirectory() as folder, recorder(Path(folder), small, model, 0) as record:
         for step in range(2):
             x, y = (tensor.to(setup.device) for tensor in next(batches))
             began = time.perf_counter()
             update(model, optimizer, small, record, x, y, step)
     return (time.perf_counter() - began) * share
+
+
+def noise(recipe: Recipe) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images that no folder is needed for."""
+    size = recipe.batch or 1
+    while True:
+        yield torch.randn(size, 3, recipe.side, recipe.side), torch.zeros(size, dtype=torch.long)
 
 
 def hours(recipes: Mapping[str, Recipe], setup: Setup) -> dict[str, float]:

@@ -38,7 +38,10 @@ def draw_by_depth(
                 values = depths[quantity]
                 places = range(1, len(values) + 1)
                 panel.plot(places, values, **look(number), label=network)
-            panel.set_yscale("linear" if quantity.endswith("share") else "log")
+            if quantity.endswith("share"):
+                panel.set_ylim(-0.03, 1.03)
+            else:
+                panel.set_yscale("log")
         line[0].set_ylabel(label)
     for panel, title in zip(axes[0], columns, strict=True):
         panel.set_title(title, fontsize=8)
@@ -57,7 +60,7 @@ def draw_losses(
     top: float = 3,
 ) -> str:
     """A panel for each title, with the training loss of each network; the file's name."""
-    drawn, axes = figure(1, len(panels))
+    drawn, axes = figure(1, len(panels), sharey=True)
     for panel, (title, networks) in zip(axes[0], panels.items(), strict=True):
         for number, (network, losses) in enumerate(networks.items()):
             panel.plot(losses, **look(number), label=network)

@@ -86,7 +86,7 @@ SIZES: dict[str, Size] = {
             arch_args={"depth": 8, "channels": 1, "width": 8}, scaled=("stage1.0.conv1",), steps=4
         ),
     },
-    "cpu": {"mlp": mnist(300, 20_000), "resnet": cifar(40, 64)},
+    "cpu": {"mlp": mnist(300, 20_000), "resnet": cifar(40, 32)},
     "full": {"mlp": mnist(4700, None), "resnet": cifar(15_640, 128)},
 }
 
@@ -167,7 +167,7 @@ def tabulated(title: str, networks: Mapping[str, Found]) -> str:
 
 def line(norm: str, found: Found, end: str) -> list[str]:
     """At one end of the training: medians of the hidden layers, means of the last quarter."""
-    depths, laws = found[end], found["laws"][end].values()
+    depths, laws = found[end], found["laws"].get(end, {}).values()
     return [
         NAMES[norm],
         ENDS[end],
@@ -176,7 +176,7 @@ def line(norm: str, found: Found, end: str) -> list[str]:
         f"{hidden(depths['kappa_grad']):.3g}",
         f"{deep(depths['mean_share']):.2f}",
         f"{deep(depths['stuck_share']):.1%}",
-        "; ".join(f"{row['law']}, {row['off']:.2g}" for row in laws),
+        "; ".join(f"{row['law']}, {row['off']:.2g}" for row in laws) or "–",
         f"{late(found):.3g}" if end == "last" else f"{found['loss'][0]:.3g}",
     ]
 
