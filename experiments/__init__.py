@@ -13,6 +13,10 @@ They use nothing of condcli but what its own users have.
 
 # In the order of docs/paper.md.
 EXPERIMENTS: tuple[str, ...] = (
+    "full_fim",
+    "mlp20",
+    "weight_domination",
+    "explosion",
     "cnn",
     "last_layer",
     "test_error",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -97,6 +98,8 @@ def keep(name: str, outcome: Outcome, setup: Setup, *, threads: int, write: bool
     text = json.dumps(
         facts | finite(asdict(outcome)), indent=1, ensure_ascii=False, allow_nan=False
     )
+    # A list of numbers takes one line.
+    text = re.sub(r"\[[-+.,\deEnul\s]*\]", lambda found: " ".join(found[0].split()), text)
     place.write_text(text + "\n", encoding="utf-8")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from experiments.images import minibatches
+from experiments.images import images, minibatches
 from experiments.networks import network
 from experiments.recipe import Recipe
 from experiments.setup import Setup
@@ -22,7 +22,7 @@ SHARE = 8  # of a batch is enough to time one, where it has as many examples
 
 def seconds_a_step(recipe: Recipe, setup: Setup) -> float:
     """Of an unrecorded step: the second of two on an eighth of a batch, times eight."""
-    size = recipe.batch or recipe.images or 2048 * SHARE
+    size = recipe.batch or len(images(recipe.data, "train", setup.root, recipe.images)[1])
     share = SHARE if size >= 4 * SHARE else 1
     small = replace(recipe, batch=size // share, record=())
     model = network(small).to(setup.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -39,12 +39,17 @@ says what is missing. What was not run has no number.
 
 
 def write_document() -> None:
-    """Write the page anew from the results that there are."""
+    """Write the page anew."""
+    DOCUMENT.write_text(document(), encoding="utf-8")
+
+
+def document() -> str:
+    """The page, from the results that there are."""
     modules = {name: import_module(f"experiments.{name}") for name in EXPERIMENTS}
     results = {name: result(name) for name in EXPERIMENTS}
     parts = [INTRODUCTION, overview(modules, results)]
     parts += [section(name, modules[name], results[name]) for name in EXPERIMENTS]
-    DOCUMENT.write_text("\n".join(parts), encoding="utf-8")
+    return "\n".join(parts)
 
 
 def result(name: str) -> dict[str, Any] | None:
@@ -66,7 +71,13 @@ def overview(
             text = done["text"] if done else module.ROWS_NOT_RUN
             rows.append([f"[{row}](#{name.replace('_', '-')})", shows, f"**{status}**", text])
     header = ("the paper's", "shows", "here", "numbers, or what is missing")
-    return "## Overview\n\n" + table(header, rows).replace("---:", "---")
+    return "## Overview\n\n" + texts(header, rows)
+
+
+def texts(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table of text, which may have bars in it."""
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    return table(header, cells).replace("---:", "---")
 
 
 def section(name: str, module: ModuleType, found: Mapping[str, Any] | None) -> str:
@@ -74,7 +85,7 @@ def section(name: str, module: ModuleType, found: Mapping[str, Any] | None) -> s
     head = f'<a id="{name.replace("_", "-")}"></a>\n\n## {module.TITLE}\n\n{module.CLAIM}\n'
     if found is None:
         return f"{head}\n*Ready, not run:* {module.ROWS_NOT_RUN}\n"
-    checks = table(
+    checks = texts(
         ("effect", "paper", "here", "seen"),
         [
             [
@@ -83,7 +94,7 @@ def section(name: str, module: ModuleType, found: Mapping[str, Any] | None) -> s
             ]
             for c in found["checks"]
         ],
-    ).replace("---:", "---")
+    )
     pictures = "\n".join(f"![{module.TITLE}](paper/{figure})\n" for figure in found["figures"])
     return "\n".join([head, origin(name, found), "", checks, pictures, found["remarks"], ""])
 

@@ -16,6 +16,8 @@ NORMALIZE = {
     "cifar100": "0.5071,0.4865,0.4409/0.2673,0.2564,0.2762",
     "imagenet": "0.485,0.456,0.406/0.229,0.224,0.225",
 }
+# Fields that came when trainings were there already, as they were then: they keep their folders.
+LATER = {"per_example": "auto", "warmup": 0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +43,16 @@ class Recipe:
     steps: int
     record: tuple[int, ...] = ()  # steps of which condcli.Recorder writes a file
     layers: tuple[str, ...] = ()  # only these are recorded; none: all
+    per_example: str = "auto"  # the Recorder's; none leaves λ_max(Σ_∂W) out, which takes longest
     checkpoints: tuple[int, ...] = ()  # steps before which the weights are saved
     tests: tuple[int, ...] = ()  # steps before which the test error is taken
 
     @property
     def digest(self) -> str:
         """Eight hexadecimal digits: a folder's name tells one recipe from another."""
-        described = asdict(self)
-        if not self.warmup:  # as before there was one: trainings keep their folders
-            del described["warmup"]
-        text = json.dumps(described, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
+        own = {
+            name: value
+            for name, value in asdict(self).items()
+            if (name, value) not in LATER.items()
+        }
+        return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:8]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -35,6 +35,16 @@ class Row:
 
     status: Literal["reproduced", "partly", "not reproduced", "beyond the paper"]
     text: str  # the numbers, or what is missing
+
+
+def row_of(checks: Sequence[Check], text: str, *, missing: str = "") -> Row:
+    """A row whose effects are these; ``missing`` is what of the paper's size was not run."""
+    failed = [check.claim for check in checks if not check.holds]
+    if failed:
+        return Row(status="not reproduced", text=f"{text}. Not seen: {'; '.join(failed)}")
+    if missing:
+        return Row(status="partly", text=f"{text}; {missing}")
+    return Row(status="reproduced", text=text)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,13 @@ class Run:
     def checkpoints(self) -> list[Path]:
         """Those asked for, by step; `condcli probe` takes them as they are."""
         return sorted(self.folder.glob("step_*.pt"))
+
+    @property
+    def late(self) -> float:
+        """The mean loss of the last tenth of the steps; infinite where it is not finite."""
+        losses = self.log.losses[-max(1, len(self.log.losses) // 10) :]
+        mean = sum(losses) / len(losses)
+        return mean if math.isfinite(mean) else math.inf
 
     @property
     def stats(self) -> Path:
@@ -133,6 +141,7 @@ def recorder(
         every=set(recipe.record).__contains__,
         first=start,
         layers=recipe.layers,
+        per_example=recipe.per_example,
         data=recipe.data,
         force=True,
     ) as record:

@@ -1,0 +1,333 @@
+"""Figures 3, 5, A5-A7 and A13: a 20-layer MLP on MNIST, Plain and BN, by layer and over steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from experiments.by_depth import NEURONS, TITLES, Depths, decades, hidden, recorded, rise
+from experiments.drawing import COLORS, DASHES, draw_by_layer, figure, save
+from experiments.recipe import Recipe
+from experiments.setup import Check, Outcome, Row, Setup, row_of
+from experiments.training import Run, train
+
+TITLE = "A 20-layer MLP, Plain and BN, by depth (Figures 3, 5, A5-A7 and A13)"
+CLAIM = """**The paper** (section 4): in a plain network under the default (LeCun) initialisation,
+λ_max(Σ_x) and λ_max(Σ_∇h) fall exponentially with depth, so that the lower layers get no gradient
+and training does not move; He's initialisation and BN keep both level. BN improves the condition
+number of Σ_x, and also that of Σ_∇h. Dying and full neurons grow with depth in the plain network,
+and there are none with BN. It holds for gradient descent, SGD and Adam."""
+ROWS = {
+    "Figure 3": "λ_max(Σ_x) and λ_max(Σ_∇h) by layer and step; GD, default and He initialisation",
+    "Figure 5": "BN improves κ_p of Σ_x and of Σ_∇h",
+    "Figures A5-A7": "the same with SGD and Adam, batches of 1,024",
+    "Figure A13": "dying and full neurons by layer",
+}
+ROWS_NOT_RUN = "`--scale cpu` takes half an hour on a processor"
+NETWORKS = {
+    "plain": ("Plain", {"norm": "none", "init": "default"}),
+    "plain_he": ("Plain, He", {"norm": "none", "init": "he"}),
+    "bn": ("BN", {"norm": "bn", "init": "default"}),
+    "bn_he": ("BN, He", {"norm": "bn", "init": "he"}),
+}
+
+
+@dataclass(frozen=True)
+class Way:
+    """How to descend: an optimizer of a Recipe, its batch (None: all images), steps and rates."""
+
+    title: str
+    optimizer: str
+    batch: int | None
+    steps: int
+    rates: tuple[float, ...]
+    images: int | None = None  # the first so many; None: all
+
+
+@dataclass(frozen=True)
+class Size:
+    """The MLP, the images, and the ways."""
+
+    ways: Mapping[str, Way]
+    data: str = "mnist"
+    arch_args: Mapping[str, Any] = field(default_factory=lambda: {"depth": 20, "width": 256})
+
+
+SIZES = {
+    "smoke": Size(
+        {
+            "gd": Way("GD", "sgd", None, 3, (0.1, 0.3), images=256),
+            "adam": Way("Adam", "adam", 128, 3, (0.001,)),
+        },
+        data="digits",
+        arch_args={"inputs": 64, "depth": 8, "width": 32},
+    ),
+    "cpu": Size(
+        {
+            "gd": Way("GD", "sgd", None, 30, (0.1, 0.3), images=4096),
+            "sgd": Way("SGD", "sgd", 1024, 80, (0.03, 0.1)),
+            "adam": Way("Adam", "adam", 1024, 80, (0.0003, 0.001)),
+        }
+    ),
+    "full": Size(
+        {
+            "gd": Way("GD", "sgd", None, 1000, (0.01, 0.03, 0.1, 0.3, 1.0)),
+            "sgd": Way("SGD", "sgd", 1024, 4700, (0.01, 0.03, 0.1, 0.3, 1.0)),
+            "adam": Way("Adam", "adam", 1024, 4700, (0.0001, 0.0003, 0.001, 0.003)),
+        }
+    ),
+}
+
+
+def recipes(size: Size) -> dict[str, Recipe]:
+    """Every network with every way and rate, as WAY-NETWORK-RATE."""
+    return {
+        f"{way}-{network}-{rate:g}": recipe(network, size.ways[way], rate, size)
+        for way in size.ways
+        for network in NETWORKS
+        for rate in size.ways[way].rates
+    }
+
+
+def recipe(network: str, way: Way, rate: float, size: Size) -> Recipe:
+    """One training; recorded at the start, half-way and at the last step."""
+    return Recipe(
+        arch="mlp",
+        arch_args={**size.arch_args, **NETWORKS[network][1]},
+        data=size.data,
+        images=way.images,
+        optimizer=way.optimizer,
+        rate=rate,
+        batch=way.batch,
+        steps=way.steps,
+        record=(0, way.steps // 2, way.steps - 1),
+        per_example="none",
+        checkpoints=(0, way.steps),
+    )
+
+
+def run(size: Size, setup: Setup) -> Outcome:
+    """Train all, take the best rate of each, read its records, draw, and look for the effects."""
+    best = {
+        (way, network): best_of(way, network, size, setup)
+        for way in size.ways
+        for network in NETWORKS
+    }
+    found = {key: recorded(done.stats) for key, (_, done) in best.items()}
+    pictures = draw(best, found, size, setup)
+    checks = [check for way in size.ways for check in effects(way, found, best, size)]
+    return Outcome(
+        checks=tuple(checks),
+        rows=rows(checks, size),
+        numbers={
+            f"{way}-{network}": {
+                "rate": rate,
+                "loss": done.log.losses,
+                "steps": {str(step): depths for step, depths in found[way, network].items()},
+            }
+            for (way, network), (rate, done) in best.items()
+        },
+        figures=pictures,
+        settings=settings(size),
+    )
+
+
+def best_of(way: str, network: str, size: Size, setup: Setup) -> tuple[float, Run]:
+    """The rate with the least loss over the last tenth of its steps, and its training."""
+    done = {}
+    for rate in size.ways[way].rates:
+        name = f"{way}-{network}-{rate:g}"
+        done[rate] = train(name, recipe(network, size.ways[way], rate, size), setup)
+        print(f"  {name}: {done[rate].late:.4f}, {done[rate].log.seconds:.0f} s", flush=True)
+    rate = min(done, key=lambda rate: done[rate].late)
+    return rate, done[rate]
+
+
+Found = Mapping[tuple[str, str], Mapping[int, Depths]]  # by way and network, then by step
+
+
+def effects(
+    way: str, found: Found, best: Mapping[tuple[str, str], tuple[float, Run]], size: Size
+) -> list[Check]:
+    """What the paper states, for one way to descend."""
+    first = {network: found[way, network][0] for network in NETWORKS}
+    last = {network: end(found[way, network]) for network in NETWORKS}
+    title = size.ways[way].title
+    checks = magnitudes(first, size) if way == next(iter(size.ways)) else []
+    return [
+        *checks,
+        _loss(title, way, best),
+        *(_kappa(title, name, last) for name in ("kappa_input", "kappa_grad")),
+        *_neurons(title, last),
+    ]
+
+
+def magnitudes(first: Mapping[str, Depths], size: Size) -> list[Check]:
+    """At initialisation, which is the same for all ways."""
+    grads = {name: depths["lambda_max_grad"] for name, depths in first.items()}
+    inputs = {name: depths["lambda_max_input"][1:] for name, depths in first.items()}
+    depth = int(size.arch_args["depth"])
+    fall = -rise(grads["plain"])
+    return [
+        Check(
+            claim="initialisation, Plain: λ_max(Σ_∇h) from the last layer down to the first",
+            paper="falls exponentially",
+            ours=f"falls by {fall:.1f} decades over {depth} layers",
+            holds=fall >= depth / 2,
+        ),
+        Check(
+            claim="initialisation, Plain: λ_max(Σ_x) from the second layer up to the last",
+            paper="falls",
+            ours=f"{inputs['plain'][0]:.3g} to {inputs['plain'][-1]:.3g}",
+            holds=inputs["plain"][-1] < inputs["plain"][0] / 3,
+        ),
+        *(
+            Check(
+                claim=f"initialisation, {NETWORKS[name][0]}: λ_max of Σ_∇h, of Σ_x over the layers",
+                paper="level",
+                ours=f"within {decades(grads[name]):.1f}, {decades(inputs[name]):.1f} decades",
+                holds=max(decades(grads[name]), decades(inputs[name])) <= 2,
+            )
+            for name in ("plain_he", "bn")
+        ),
+    ]
+
+
+def _loss(title: str, way: str, best: Mapping[tuple[str, str], tuple[float, Run]]) -> Check:
+    losses = {network: best[way, network][1].late for network in NETWORKS}
+    return Check(
+        claim=f"{title}: loss at the end, Plain | Plain, He | BN",
+        paper="does not move | falls | falls",
+        ours=" | ".join(f"{losses[name]:.3g}" for name in ("plain", "plain_he", "bn")),
+        holds=losses["plain"] > max(losses["plain_he"], losses["bn"]),
+    )
+
+
+def _kappa(title: str, name: str, last: Mapping[str, Depths]) -> Check:
+    medians = {network: hidden(last[network][name]) for network in ("plain", "plain_he", "bn")}
+    return Check(
+        claim=f"{title}, end: median {TITLES[name]} of the hidden layers, Plain | Plain, He | BN",
+        paper="BN improves it",
+        ours=" | ".join(f"{value:.2g}" for value in medians.values()),
+        holds=medians["bn"] < min(medians["plain"], medians["plain_he"]),
+    )
+
+
+def _neurons(title: str, last: Mapping[str, Depths]) -> list[Check]:
+    """Dying and full neurons together, of the first quarter of the layers and of the last."""
+    shares = {}
+    for network, depths in last.items():
+        both = [sum(two) for two in zip(depths["dying_share"], depths["full_share"], strict=True)]
+        quarter = max(1, len(both) // 4)
+        shares[network] = sum(both[:quarter]) / quarter, sum(both[-quarter:]) / quarter
+    plain, bn = shares["plain"], max(shares["bn"] + shares["bn_he"])
+    return [
+        Check(
+            claim=f"{title}, end, Plain: dying and full neurons, lowest and highest quarter",
+            paper="grow with depth",
+            ours=f"{plain[0]:.1%} and {plain[1]:.1%}",
+            holds=plain[1] > plain[0],
+        ),
+        Check(
+            claim=f"{title}, end, BN: the same, the larger of the two",
+            paper="none",
+            ours=f"{bn:.2%}",
+            holds=bn <= 0.02,
+        ),
+    ]
+
+
+def end(steps: Mapping[int, Depths]) -> Depths:
+    """The last recorded step."""
+    return steps[max(steps)]
+
+
+def rows(checks: Sequence[Check], size: Size) -> dict[str, Row]:
+    """What each figure of the paper came to."""
+
+    def about(*starts: str) -> list[Check]:
+        return [check for check in checks if check.claim.startswith(starts)]
+
+    fall, gd = checks[0].ours, size.ways["gd"]
+    missing = "" if gd.images is None else f"GD on the first {gd.images:,} images, {gd.steps} steps"
+    return {
+        "Figure 3": row_of(
+            about("initialisation", "GD: loss"),
+            f"λ_max(Σ_∇h) of Plain {fall}; He and BN level",
+            missing=missing,
+        ),
+        "Figure 5": row_of(about("GD, end: median"), both(checks, "GD"), missing=missing),
+        "Figures A5-A7": row_of(
+            about("SGD", "Adam"), f"SGD: {both(checks, 'SGD')}; Adam: {both(checks, 'Adam')}"
+        ),
+        "Figure A13": row_of(
+            about("GD, end, ", "SGD, end, ", "Adam, end, "),
+            "; ".join(f"{check.claim}: {check.ours}" for check in about("GD, end, ")),
+            missing=missing,
+        ),
+    }
+
+
+def both(checks: Sequence[Check], title: str) -> str:
+    """The condition numbers that one way came to."""
+    return "; ".join(
+        f"{name} {check.ours}"
+        for name in (TITLES["kappa_input"], TITLES["kappa_grad"])
+        for check in checks
+        if check.claim.startswith(f"{title}, end: median {name}")
+    )
+
+
+def settings(size: Size) -> dict[str, str]:
+    """How much was run."""
+    return {"trainings": "; ".join(map(setting, size.ways.values()))}
+
+
+def setting(way: Way) -> str:
+    """One way, in words."""
+    rates = ", ".join(f"{rate:g}" for rate in way.rates)
+    images = "all images" if way.images is None else f"the first {way.images:,} images"
+    batch = "" if way.batch is None else f" in batches of {way.batch:,}"
+    return f"{way.title}, {way.steps:,} steps, {images}{batch}, the best rate of {rates}"
+
+
+def draw(
+    best: Mapping[tuple[str, str], tuple[float, Run]], found: Found, size: Size, setup: Setup
+) -> tuple[str, ...]:
+    """The loss by step, and three figures by layer."""
+    first = next(iter(size.ways))
+    columns = {
+        "initialisation": {title: found[first, key][0] for key, (title, _) in NETWORKS.items()}
+    }
+    for way, each in size.ways.items():
+        ends = {title: end(found[way, key]) for key, (title, _) in NETWORKS.items()}
+        columns[f"{each.title}, step {each.steps - 1}"] = ends
+    grids = {
+        "mlp20_magnitude.png": ("lambda_max_input", "lambda_max_grad"),
+        "mlp20_conditioning.png": ("kappa_input", "kappa_grad"),
+        "mlp20_neurons.png": ("dying_share", "full_share"),
+    }
+    for name, quantities in grids.items():
+        titles = {quantity: TITLES[quantity] for quantity in quantities}
+        draw_by_layer(columns, titles, setup.figures / name, linear=NEURONS)
+    draw_losses(best, size, setup)
+    return ("mlp20_loss.png", *grids)
+
+
+def draw_losses(
+    best: Mapping[tuple[str, str], tuple[float, Run]], size: Size, setup: Setup
+) -> None:
+    """A panel for each way: the training loss at the best rate."""
+    drawn, axes = figure(1, len(size.ways), sharey=True)
+    for panel, (key, way) in zip(axes[0], size.ways.items(), strict=True):
+        for number, (network, (title, _)) in enumerate(NETWORKS.items()):
+            rate, done = best[key, network]
+            style = {"color": COLORS[number], "ls": DASHES[number]}
+            panel.plot(done.log.losses, label=f"{title}, rate {rate:g}", **style)
+        panel.set_title(way.title, fontsize=8)
+        panel.set_xlabel("step")
+        panel.set_ylim(0, 3)
+        panel.legend(fontsize=6)
+    axes[0][0].set_ylabel("training loss")
+    save(drawn, setup.figures / "mlp20_loss.png")
