@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from condcli.capture.combine import combine
-from condcli.capture.large_pages import give_back_pieces
-from condcli.capture.memory import peak_memory
+from condcli.capture.memory import give_back_freed, peak_memory
 from condcli.capture.options import Options
 from condcli.capture.ranks import present
 from condcli.capture.results import finished
@@ -197,7 +196,7 @@ class Recording:
         layers, skipped = finished(
             capture, examples=totals.examples, terms=totals.terms, give_back=lambda: None
         )
-        give_back_pieces()
+        give_back_freed()
         return ProbeStats(
             provenance=provenance_of(
                 totals,
