@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import condcli
@@ -57,11 +56,6 @@ def decades(values: Sequence[float]) -> float:
 def rise(values: Sequence[float]) -> float:
     """Decades by which the first layer's is above the last's."""
     return math.log10(values[0] / values[-1]) if values[0] > 0 else -math.inf
-
-
-def hidden(values: Sequence[float]) -> float:
-    """The median of the hidden layers: all but the first and the last."""
-    return median(values[1:-1])
 
 
 def _known(value: float | None) -> float:

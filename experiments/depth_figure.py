@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from experiments.by_depth import TITLES, Depths
-from experiments.drawing import COLORS, DASHES, figure, save
+from experiments.drawing import COLORS, DASHES, figure, save, shade
 from experiments.setup import Setup
 
 MEAN_SHARE = "‖E x‖² / tr Σ_x"
@@ -26,10 +26,12 @@ def draw_by_depth(
     setup: Setup,
     *,
     along: str = "layer",
+    ordered: bool = False,
 ) -> str:
     """A row of panels for each quantity with its label, a column for each title; the file's name.
 
-    A share is drawn from 0 to 1, everything else in decades.
+    A share is drawn from 0 to 1, everything else in decades. Lines that are ``ordered``, as steps
+    are, go from dark to light.
     """
     drawn, axes = figure(len(quantities), len(columns), height=1.45, sharex=True, sharey="row")
     for line, (quantity, label) in zip(axes, quantities.items(), strict=True):
@@ -37,7 +39,8 @@ def draw_by_depth(
             for number, (network, depths) in enumerate(networks.items()):
                 values = depths[quantity]
                 places = range(1, len(values) + 1)
-                panel.plot(places, values, **look(number), label=network)
+                style = {"color": shade(number, len(networks))} if ordered else look(number)
+                panel.plot(places, values, **style, label=network)
             if quantity.endswith("share"):
                 panel.set_ylim(-0.03, 1.03)
             else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from experiments.by_depth import LAYER, Depths, recorded, rise
-from experiments.drawing import draw_by_layer
+from experiments.depth_figure import draw_by_depth
 from experiments.recipe import Recipe
 from experiments.setup import Check, Outcome, Row, Setup, row_of
 from experiments.training import train
@@ -21,7 +21,7 @@ them."""
 ROWS = {"Figure A11": "100-layer MLP with BN on MNIST, and a 110-layer VGG-style on CIFAR-10"}
 ROWS_NOT_RUN = "`--scale cpu` takes minutes on a processor"
 QUANTITIES = ("lambda_max_grad", "sigma_max_weight", "sigma_max_grad", "ratio")
-DOMINATED = 1e-4  # σ_max(∂L/∂W) / σ_max(W), the threshold of `condcli domination`
+DOMINATED = 1e-3  # σ_max(∂L/∂W) / σ_max(W): a step at rate 0.1 moves no weight by 1e-4 of its size
 
 
 @dataclass(frozen=True)
@@ -158,5 +158,4 @@ def draw(found: Mapping[str, Mapping[int, Depths]], setup: Setup) -> tuple[str, 
         for name, steps in found.items()
     }
     titles = {quantity: LAYER[quantity] for quantity in QUANTITIES}
-    draw_by_layer(columns, titles, setup.figures / "explosion.png", shades=True)
-    return ("explosion.png",)
+    return (draw_by_depth("explosion.png", titles, columns, setup, ordered=True),)

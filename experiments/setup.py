@@ -41,7 +41,12 @@ def row_of(checks: Sequence[Check], text: str, *, missing: str = "") -> Row:
     """A row whose effects are these; ``missing`` is what of the paper's size was not run."""
     failed = [check.claim for check in checks if not check.holds]
     if failed:
-        return Row(status="not reproduced", text=f"{text}. Not seen: {'; '.join(failed)}")
+        none = len(failed) == len(checks)
+        text = f"{text}; {missing}" if missing else text
+        return Row(
+            status="not reproduced" if none else "partly",
+            text=f"{text}. Not seen: {'; '.join(failed)}",
+        )
     if missing:
         return Row(status="partly", text=f"{text}; {missing}")
     return Row(status="reproduced", text=text)
