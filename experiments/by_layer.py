@@ -36,12 +36,15 @@ def measured(done: Run, scaled: Sequence[str], setup: Setup) -> dict[str, Any]:
 
 
 def more(stats: Path, step: int) -> dict[str, list[float]]:
-    """Of each layer ‖E x‖² / tr Σ_x, and of each activation the neurons that do not switch."""
+    """Of each layer ‖E x‖² / tr Σ_x, and of each activation the neurons that do not switch.
+
+    NaN of a network that has diverged: no neuron of it is above zero.
+    """
     found = condcli.read(stats / f"step_{step:08}.h5")
     both = [row.dying_share + row.full_share for row in condcli.neurons(found)]
     return {
         "mean_share": [mean_share(layer) for layer in found.layers.values()],
-        "stuck_share": both,
+        "stuck_share": both if math.isfinite(found.provenance.loss) else [math.nan] * len(both),
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from experiments.by_depth import decades
 from experiments.by_layer import ENDS, Found, hidden, late, measured
-from experiments.depth_figure import PANELS, draw_by_depth, draw_losses
+from experiments.depth_figure import FLOOR, PANELS, draw_by_depth, draw_losses
 from experiments.imagenet import make_folder
 from experiments.norms import Part, cifar, named, recipe
 from experiments.recipe import Recipe
@@ -17,9 +17,9 @@ from experiments.setup import Check, Outcome, Row, Setup
 from experiments.training import train
 
 TITLE = "Convolutional networks, Plain and BN, by layer (Figures A8-A10)"
-CLAIM = """**The paper** (appendix): what Figures 3 and 5 show of an MLP holds of convolutional
-networks, at learning rates of 0.1 and 0.01: without BN the magnitudes of Σ_x and Σ_∇h differ more
-between layers, BN keeps them level, and it improves the condition numbers of both."""
+CLAIM = """**The paper** (appendix): what Figures 3 and 5 show of an MLP is seen in convolutional
+networks, too, at learning rates of 0.1 and 0.01. Taken here as: BN makes the magnitudes of Σ_x and
+Σ_∇h more level over the layers, and improves the condition numbers of both."""
 ROWS = {
     "Figure A8": "VGG-style, 20 layers, CIFAR-10: λ_max and κ of Σ_x and Σ_∇h, Plain and BN",
     "Figure A9": "ResNet-20, CIFAR-10: the same",
@@ -29,6 +29,11 @@ ROWS_NOT_RUN = "`--scale cpu` takes half an hour on a processor"
 TITLES = {"vgg_style": "VGG-style", "resnet": "ResNet", "resnet18": "ResNet-18"}
 FIGURES = dict(zip(TITLES, ROWS, strict=True))
 NAMES = {"none": "Plain", "bn": "BN"}
+REMARKS = f"""The Plain networks begin as the paper's do, from He's law, with which Figure 3 has
+level magnitudes without BN as well; BN's gradients grow towards the input, as in Figure A11.
+λ_max(Σ_∇h) has the paper's scale, as if the loss were a mean over all places of a map: where the
+maps halve in both directions, that alone is a factor of up to 16, with and without BN. A network
+that has diverged has no line. {FLOOR}"""
 SHOWN = (
     *("lambda_max_input", "lambda_max_grad", "kappa_input", "kappa_grad"),
     "stuck_share",
@@ -76,13 +81,13 @@ def recipes(size: Size) -> dict[str, Recipe]:
 
 
 def imagenet(norm: str, size: Size) -> Recipe:
-    """ResNet-18: SGD, Nesterov 0.9, 0.1, weight decay 1e-4."""
+    """ResNet-18: SGD, Nesterov 0.9, 0.1 for 256 images, weight decay 1e-4."""
     return Recipe(
         arch="resnet18",
         arch_args={"num_classes": 10 if size.photos else 1000, "norm": norm},
         data="imagenet",
         side=size.side,
-        rate=0.1,
+        rate=0.1 * size.batch / 256,
         momentum=0.9,
         weight_decay=1e-4,
         batch=size.batch,
@@ -110,6 +115,7 @@ def run(size: Size, setup: Setup) -> Outcome:
         rows=rows(found, checks, size),
         numbers=found,
         figures=draw(found, setup),
+        remarks=REMARKS,
         settings={
             "CIFAR-10": f"{size.cifar.steps} steps of {size.cifar.batch} images",
             "ResNet-18": f"{size.steps} steps of {size.batch} "
@@ -194,7 +200,7 @@ def draw(found: Mapping[str, Mapping[str, Found]], setup: Setup) -> tuple[str, .
         title: {NAMES[norm]: each["loss"] for norm, each in networks.items()}
         for title, networks in found.items()
     }
-    figures = [draw_losses("cnn_loss.png", losses, setup)]
+    figures = [draw_losses("cnn_loss.png", losses, setup, top=4)]
     for arch, title in TITLES.items():
         own = {name: each for name, each in found.items() if name.startswith(f"{title},")}
         columns = {ENDS["first"]: named_at("first", next(iter(own.values())))}

@@ -11,6 +11,7 @@ from experiments.by_depth import TITLES, Depths
 from experiments.drawing import COLORS, DASHES, figure, save, shade
 from experiments.setup import Setup
 
+FLOOR = "A κ that stays at one height is a bound: the eigenvalue is under the noise floor."
 MEAN_SHARE = "‖E x‖² / tr Σ_x"
 PANELS = {
     **TITLES,

@@ -82,7 +82,7 @@ def run(size: Game, setup: Setup) -> Outcome:
         rows={next(iter(ROWS)): Row(status="beyond the paper", text=summary(found))},
         numbers=found,
         figures=("gan.png", "gan_samples.png"),
-        remarks=f"At step {size.steps}:\n\n"
+        remarks=f"{iterated(found)} At step {size.steps}:\n\n"
         + table(
             ("discriminator's norm", "player", *(title for title, _ in QUANTITIES.values())),
             [
@@ -166,6 +166,18 @@ def effects(found: Found) -> tuple[Check, ...]:
             holds=losses["none"] < math.log(2)
             and min(losses, key=lambda norm: abs(losses[norm] - math.log(2))) == "sn",
         ),
+    )
+
+
+def iterated(found: Found) -> str:
+    """When spectral normalisation was farthest behind."""
+    curve = found["sn"]["discriminator"]
+    weights = curve["sigma_max_weight"][1:]
+    step = curve["step"][1:][weights.index(max(weights))]
+    return (
+        "Spectral normalisation takes one power iteration a step, and follows Adam's steps with a "
+        f"delay: σ_max(W) was largest, {max(weights):.3f}, at step {step}, and at the end it is "
+        f"{weights[-1]:.3f}."
     )
 
 

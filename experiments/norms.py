@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.document import table
 from experiments.by_layer import ENDS, Found, deep, factor, hidden, late, measured
-from experiments.depth_figure import MEAN_SHARE, PANELS, draw_by_depth, draw_losses
+from experiments.depth_figure import FLOOR, MEAN_SHARE, PANELS, draw_by_depth, draw_losses
 from experiments.norms_checks import NAMES, cnn_checks, mlp_checks, summary
 from experiments.recipe import Recipe
 from experiments.setup import Outcome, Row, Setup
@@ -141,7 +141,7 @@ def run(size: Size, setup: Setup) -> Outcome:
         rows={next(iter(ROWS)): Row(status="beyond the paper", text=summary(parts))},
         numbers=parts,
         figures=draw(parts, size, setup),
-        remarks="\n".join(tabulated(TITLES[name], part) for name, part in parts.items()),
+        remarks="\n".join([*(tabulated(TITLES[n], part) for n, part in parts.items()), FLOOR]),
         settings={
             TITLES[name]: f"{part.steps} steps of {part.batch} images"
             for name, part in size.items()

@@ -10,9 +10,10 @@ from statistics import median
 from typing import Any
 
 import condcli
+from benchmarks.document import table
 from experiments.by_depth import PERCENT
 from experiments.by_layer import ENDS, Found, late, mean_share
-from experiments.depth_figure import MEAN_SHARE, draw_by_depth, draw_losses
+from experiments.depth_figure import FLOOR, MEAN_SHARE, draw_by_depth, draw_losses
 from experiments.recipe import Recipe
 from experiments.setup import Check, Outcome, Row, Setup
 from experiments.training import Run, train
@@ -114,6 +115,7 @@ def run(size: Size, setup: Setup) -> Outcome:
                 for key, label, shown in FIGURES
             ),
         ),
+        remarks=remarks(found),
         settings={
             "blocks": size.depth,
             "width": size.width,
@@ -208,6 +210,33 @@ def effects(found: Mapping[str, Found], size: Size) -> tuple[Check, ...]:
             ours=f"{kappas[0]:.3g} | {kappas[1]:.3g}",
             holds=kappas[1] > kappas[0],
         ),
+    )
+
+
+def remarks(found: Mapping[str, Found]) -> str:
+    """Medians over the blocks, of every kind of layer; and what was not expected."""
+    columns = [("pre", "first"), ("post", "first"), *((name, "last") for name in NAMES)]
+    header = ("κ_50%(Σ_x) / κ_50%(Σ_∇h)", *(f"{NAMES[n]}, {ENDS[end]}" for n, end in columns))
+    lines = [
+        [
+            part,
+            *(
+                " / ".join(
+                    f"{median(found[name][end][f'{key} {part}']):.3g}"
+                    for key in ("kappa", "kappa_grad")
+                )
+                for name, end in columns
+            ),
+        ]
+        for part in (*PARTS.values(), "head")
+    ]
+    ends = {name: each["last"]["gradient ffn 2"] for name, each in found.items()}
+    ratios = ", ".join(f"{NAMES[name]} {grads[0] / grads[-1]:.2g}" for name, grads in ends.items())
+    return (
+        f"Medians over the blocks:\n\n{table(header, lines)}\n{FLOOR} Seen besides: at the end, "
+        f"‖∂L/∂W‖ of ffn 2 in the first block over that in the last is: {ratios}. Where post-LN is "
+        "trained without warm-up, the gradients of the lower blocks are gone, and all that the "
+        "upper ones see is nearly one vector: the picture of a plain MLP that does not train."
     )
 
 
