@@ -7,6 +7,7 @@ An experiment is a module here that has
 - ``SIZES``: for each scale (smoke, cpu, full) whatever sets its size; None where it cannot be run
 - ``recipes(size)``: the trainings that it needs, by name; two experiments may share one
 - ``run(size, setup)``: train (what is not there yet), measure, draw; an `Outcome`
+- ``hours(size, setup)``: of what is no training of one network, where there is such
 
 They use nothing of condcli but what its own users have.
 """

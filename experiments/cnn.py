@@ -127,7 +127,7 @@ def run(size: Size, setup: Setup) -> Outcome:
 
 def title_of(recipe: Recipe) -> str:
     """Network and rate."""
-    return f"{TITLES[recipe.arch]}, rate {recipe.rate:g}"
+    return f"{TITLES[recipe.arch]}, rate {recipe.rate:.2g}"
 
 
 def effects(found: Mapping[str, Mapping[str, Found]]) -> list[Check]:
@@ -184,11 +184,12 @@ def rows(
         seen = sum(check.holds for check in own)
         whole = size == SIZES["full"] and seen == len(own)
         kappas = "; ".join(
-            f"{title}: median κ_50%(Σ_x) at the end {hidden(plain['last']['kappa_input']):.2g}, "
-            f"with BN {hidden(bn['last']['kappa_input']):.2g}"
+            f"{title}: median κ_50%(Σ_x) at the end {hidden(plain['last']['kappa_input']):.3g}, "
+            f"with BN {hidden(bn['last']['kappa_input']):.3g}"
             for title, (plain, bn) in ((t, (n["none"], n["bn"])) for t, n in found.items())
             if title.startswith(f"{TITLES[arch]},")
         )
+        kappas = kappas.replace("nan", "diverged")
         text = f"{seen} of {len(own)} effects; {kappas}" + ("" if whole else "; first steps only")
         result[figure] = Row(status="reproduced" if whole else "partly", text=text)
     return result

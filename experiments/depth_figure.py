@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from experiments.by_depth import TITLES, Depths
 from experiments.drawing import COLORS, DASHES, figure, save, shade
@@ -51,6 +52,7 @@ def draw_by_depth(
         panel.set_title(title, fontsize=8)
     for panel in axes[-1]:
         panel.set_xlabel(along)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     _legend(drawn, axes[0][0])
     save(drawn, setup.figures / name)
     return name

@@ -86,7 +86,7 @@ def section(name: str, module: ModuleType, found: Mapping[str, Any] | None) -> s
     if found is None:
         return f"{head}\n*Ready, not run:* {module.ROWS_NOT_RUN}\n"
     checks = texts(
-        ("effect", "paper", "here", "seen"),
+        ("effect", "expected", "here", "seen"),
         [
             [c["claim"], c["paper"], c["ours"], "yes" if c["holds"] else "**no**"]
             for c in found["checks"]

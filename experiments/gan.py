@@ -190,7 +190,7 @@ def summary(found: Found) -> str:
     """For the overview."""
     return "; ".join(
         f"{NAMES[norm]}: median κ_10%(Σ_x) at the end "
-        + ", ".join(f"{player} {curve['kappa_input'][-1]:.2g}" for player, curve in players.items())
+        + ", ".join(f"{player} {curve['kappa_input'][-1]:.3g}" for player, curve in players.items())
         for norm, players in found.items()
     )
 

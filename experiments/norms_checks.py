@@ -143,7 +143,7 @@ def summary(parts: Mapping[str, Networks]) -> str:
     return "; ".join(
         f"{title}, end: median κ_50%(Σ_x) of the hidden layers "
         + ", ".join(
-            f"{NAMES[norm]} {hidden(found['last']['kappa_input']):.2g}"
+            f"{NAMES[norm]} {hidden(found['last']['kappa_input']):.3g}"
             for norm, found in parts[network].items()
         )
         for network, title in (("mlp", "20-layer MLP"), ("resnet", "ResNet-20"))

@@ -56,7 +56,8 @@ def test_every_scale_says_what_it_would_train(name: str, scale: str) -> None:
         return
     recipes = experiment.recipes(experiment.SIZES[scale])
     digests = [recipe.digest for recipe in recipes.values()]
-    assert len(set(digests)) == len(digests) > 0
+    assert digests or experiment.hours  # of what is no training of one network
+    assert len(set(digests)) == len(digests)
     for recipe in recipes.values():
         assert all(step < recipe.steps for step in recipe.record)
         assert all(step <= recipe.steps for step in recipe.checkpoints + recipe.tests)
