@@ -56,6 +56,8 @@ def probe(
     download: bool = False,
     loss: str = "auto",
     ignore_label: int = -100,
+    fisher: str = "empirical",
+    mc_samples: int = 1,
     conv: str = "channels",
     norm: str = "batch",
     per_example: str = "auto",
@@ -105,6 +107,7 @@ def probe(
 
     from condcli.capture import Options, measure, rehearse
     from condcli.capture.batch_size import fitting, halving, least_size
+    from condcli.capture.fisher import require_distribution
     from condcli.capture.memory import needs, require_room
     from condcli.capture.planning import require_room_for_moments
     from condcli.capture.ranks import ALONE, present
@@ -115,6 +118,8 @@ def probe(
     ranks = present() if distributed else ALONE
     _require_for_one(ranks, save=save, download=download)
     options = Options(
+        fisher=fisher,
+        mc_samples=mc_samples,
         conv=conv,
         norm=norm,
         per_example=per_example,
@@ -172,6 +177,8 @@ def probe(
         ignore_label=ignore_label,
         device=options.device,
     )
+    if fisher != "empirical":
+        require_distribution(found, "pass --fisher empirical")
     if finished is not None:
         require_same_data(
             finished,

@@ -32,7 +32,7 @@ class LayerStats:
     name: str  # the module's path, or the parameter's when no module owns it
     kind: str  # linear, embedding, conv1d … conv3d, conv_transpose1d … conv_transpose3d
     order: int  # place in the forward pass, from 0
-    # length of x: features, channels (conv view `channels`), patch size (`patches`), vocabulary
+    # length of x: features, channels (conv view `channels`), patch size (other views), vocabulary
     d_in: int
     d_out: int  # length of h
     groups: int  # G
@@ -145,8 +145,8 @@ class Provenance:
     loss_terms: int  # terms of the summed loss: examples, or labelled positions
     loss: float  # mean over the loss terms, per batch as probed
     loss_name: str  # cross-entropy, next-token, mse, bce, or the user's FILE.py:function
-    fisher: str  # empirical
-    conv: str  # channels or patches
+    fisher: str  # empirical, mc or exact: what the gradients of Σ_∇h are of
+    conv: str  # channels, patches or reduce
     norm: str  # batch or running
     dtype: str  # float32 or float64: of the network, the rows and the products
     device: str
@@ -165,6 +165,8 @@ class Provenance:
     per_example: str | None = None  # auto, all or none
     dropout: bool | None = None  # of a training's own passes: whether some was active
     selected: str | None = None  # the globs of --layers and --exclude, where there are some
+    mc_samples: int | None = None  # labels drawn for each example, of Fisher type mc
+    columns: int | None = None  # gradients of each row at the most, of Fisher type exact
     max_dim: int | None = None  # the longest x or h whose moment is stored whole
 
 

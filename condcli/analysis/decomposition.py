@@ -14,9 +14,10 @@ from condcli.analysis.eigenvalues import (
     unknown_spectrum,
 )
 from condcli.analysis.factors import factor_spectrum_of
+from condcli.analysis.scaling import gradients_a_row
 from condcli.analysis.selection import selected_names
 from condcli.analysis.solvers import EigenSolver, Solve
-from condcli.stats import FloatArray, LayerSpectra, LayerStats, ProbeStats
+from condcli.stats import FloatArray, LayerSpectra, LayerStats, ProbeStats, Provenance
 from condcli.statsfile import Records, kept_spectra
 
 Find = Callable[..., Spectrum]  # of a matrix, given its rows, precision, name and solver
@@ -75,10 +76,12 @@ def _of_layer(name: str, *, stats: ProbeStats, top: int | None, solve: Solve) ->
     kept = kept_spectra(stats, name)
     if kept is not None:
         return kept
-    return _computed(stats.layers[name], stats.provenance.dtype, top, solve)
+    return _computed(stats.layers[name], stats.provenance, top, solve)
 
 
-def _computed(layer: LayerStats, dtype: str, top: int | None, solve: Solve) -> LayerSpectra:
+def _computed(
+    layer: LayerStats, provenance: Provenance, top: int | None, solve: Solve
+) -> LayerSpectra:
     notes = [f"not finite: {layer.nonfinite}"] if layer.nonfinite else []
 
     def found(find: Find, matrix: FloatArray, rows: int, what: str) -> Spectrum:
@@ -86,7 +89,9 @@ def _computed(layer: LayerStats, dtype: str, top: int | None, solve: Solve) -> L
         if layer.nonfinite and not np.isfinite(matrix).all():
             return unknown_spectrum(matrix)
         solver = EigenSolver(solve, name)
-        spectrum = find(matrix, rows=rows, eps=float(np.finfo(dtype).eps), name=name, solve=solver)
+        spectrum = find(
+            matrix, rows=rows, eps=float(np.finfo(provenance.dtype).eps), name=name, solve=solver
+        )
         notes.extend([f"{what}: {solver.note}"] if solver.note else [])
         return spectrum
 
@@ -96,7 +101,9 @@ def _computed(layer: LayerStats, dtype: str, top: int | None, solve: Solve) -> L
         "input",
     )
     grad = found(
-        *_way(layer.grad_moment, layer.grad_factor, layer.grad_error, top), layer.rows, "gradient"
+        *_way(layer.grad_moment, layer.grad_factor, layer.grad_error, top),
+        layer.rows * gradients_a_row(provenance),
+        "gradient",
     )
     return LayerSpectra(
         name=layer.name,

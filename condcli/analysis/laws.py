@@ -15,6 +15,7 @@ import numpy as np
 
 from condcli.analysis.eigenvalues import spectrum_of
 from condcli.analysis.factors import mean_squares
+from condcli.analysis.scaling import gradients_a_row
 from condcli.analysis.soundness import look_over
 from condcli.analysis.workspace import require_workspace
 from condcli.errors import InputError
@@ -41,7 +42,7 @@ def finite(layer: LayerStats, provenance: Provenance) -> int:
 def symmetric(layer: LayerStats, provenance: Provenance) -> int:
     """Moments are symmetric."""
     found = 0
-    for name, matrices, _ in _moments(layer):
+    for name, matrices, _ in _moments(layer, provenance):
         if matrices.ndim > 1:
             stack = _stack(matrices)
             look_over(stack, eps=_eps(provenance), name=name)
@@ -55,7 +56,7 @@ def positive(layer: LayerStats, provenance: Provenance) -> int:
     What stands for one has none in any case: its trace is the moment's own, or less if a sketch.
     """
     found = sum(_check_factor(layer, side, provenance) for side in ("input", "grad"))
-    for name, matrices, rows in _moments(layer):
+    for name, matrices, rows in _moments(layer, provenance):
         found += len(_stack(matrices))
         if matrices.ndim == 1:
             require(
@@ -131,9 +132,10 @@ def _check_factor(layer: LayerStats, side: str, provenance: Provenance) -> int:
     return 1 if factor.ndim == 2 else len(factor)
 
 
-def _moments(layer: LayerStats) -> Iterator[tuple[str, FloatArray, int]]:
-    """Those that are stored as such: name, values, and how many rows they are a mean of."""
-    for name, rows in (("input_moment", layer.input_rows), ("grad_moment", layer.rows)):
+def _moments(layer: LayerStats, provenance: Provenance) -> Iterator[tuple[str, FloatArray, int]]:
+    """Those that are stored as such: name, values, and how many vectors they are made of."""
+    grads = layer.rows * gradients_a_row(provenance)
+    for name, rows in (("input_moment", layer.input_rows), ("grad_moment", grads)):
         matrices = getattr(layer, name)
         if matrices is not None:
             yield name, matrices, rows

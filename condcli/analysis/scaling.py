@@ -1,8 +1,9 @@
 """Spectra in the scale that the conv view reports them in.
 
 In `channels` the gradients of a layer are scaled as the paper's code does, as if the loss were a
-mean over all locations: the reported Σ_∇h is T² times the stored second moment. In `patches`,
-F = T · Σ_x ⊗ Σ_∇h (Grosse & Martens 2016). Condition numbers are the same either way.
+mean over all locations: the reported Σ_∇h is T² times the stored second moment. In `patches` and
+`reduce`, F = T · Σ_x ⊗ Σ_∇h (Grosse & Martens 2016; Eschenhagen et al. 2023, where T is examples
+/ loss terms). Condition numbers are the same in any scale.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from math import isnan
 import numpy as np
 
 from condcli.analysis.eigenvalues import Spectrum
-from condcli.stats import FloatArray, LayerSpectra
+from condcli.stats import FloatArray, LayerSpectra, Provenance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,11 @@ def reported(found: LayerSpectra, conv: str) -> Factors:
     if conv == "channels":
         return Factors(input=x, grad=grad.scaled(found.positions**2), scale=1.0)
     return Factors(input=x, grad=grad, scale=found.positions)
+
+
+def gradients_a_row(provenance: Provenance) -> int:
+    """How many gradients of each row Σ_∇h is of, at the most."""
+    return provenance.mc_samples or provenance.columns or 1
 
 
 def error_of(found: Spectrum, stored: float | None) -> float | None:

@@ -58,6 +58,7 @@ _COMBINED: dict[str, Callable[[Sequence[Any]], Any]] = {
     "pass_seconds": max,  # machines run side by side
     "peak_memory_bytes": max,
     "device": _listed,
+    "columns": lambda counts: None if None in counts else max(counts),
     "model_source": lambda paths: paths[0],  # the digests tell that they are one model
 }
 _APART = {"command", "created", "loss", "accuracy", "chance", "shard", "label_counts"}

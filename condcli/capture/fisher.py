@@ -16,11 +16,12 @@ squared error, a mean over C outputs, √(2/C) e_c; binary cross entropy √(σ(
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod, sqrt
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,6 +30,8 @@ from condcli.capture.losses import IGNORED_LABEL, Evaluation, Loss
 from condcli.errors import UsageError
 
 FISHERS = ("exact", "mc", "empirical")
+Source = np.random.Generator
+Sources = Sequence[Source]  # one an example
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,42 +45,84 @@ class OutputCurvature:
 
 
 def output_curvature(
-    loss: Loss, output: object, result: Evaluation, fisher: str, *, samples: int = 1, seed: int = 0
+    loss: Loss,
+    output: object,
+    result: Evaluation,
+    fisher: str,
+    *,
+    samples: int = 1,
+    seed: int = 0,
+    place: int = 0,
 ) -> OutputCurvature:
     """The curvature of a batch's summed loss in its outputs, of this Fisher type.
 
-    ``result`` is the loss of ``output``; ``samples`` and ``seed`` are of the type mc. Raises
-    UsageError for a loss of the user's own, of which only the gradient is known.
+    ``result`` is the loss of ``output``; ``samples`` and ``seed`` are of the type mc, where what is
+    drawn depends on an example's place in the probe set, the first one's being ``place``, and not
+    on its batch. Raises UsageError for a loss of the user's own, of which only the gradient is
+    known.
     """
     scores = logits(output) if result.scores is None else result.scores
     if fisher == "empirical":
         (grad,) = torch.autograd.grad(result.loss, scores, retain_graph=True)
-        return _of_samples(scores, [grad])
-    draw: Callable[[torch.Generator], Tensor]
+        return _of_samples(scores, 1, lambda _: grad)
+    require_distribution(loss, "pass --matrix sample-gradients")
+    values = scores.detach().to(torch.promote_types(scores.dtype, torch.float32))
+    draw: Callable[[Sources], Tensor]
     if loss.labelled:
         assert result.labels is not None
         real = (result.labels != IGNORED_LABEL).unsqueeze(1).to(scores.device)
-        softmax = scores.detach().softmax(1)
+        softmax = values.softmax(1)
         if fisher == "exact":
             return _softmax(scores, softmax, real)
         draw = partial(_drawn_class, softmax, real)
     elif loss.name == "mse":
-        variance = torch.full_like(scores, 2 / prod(scores.shape[1:]))
+        variance = torch.full_like(values, 2 / prod(scores.shape[1:]))
         if fisher == "exact":
             return _diagonal(scores, variance)
         draw = partial(_normal, variance)
-    elif loss.name == "bce":
-        probability, outputs = scores.detach().sigmoid(), prod(scores.shape[1:])
+    else:
+        probability, outputs = values.sigmoid(), prod(scores.shape[1:])
         if fisher == "exact":
             return _diagonal(scores, probability * (1 - probability) / outputs)
         draw = partial(_drawn_bit, probability, outputs)
-    else:
+
+    def sample(i: int) -> Tensor:
+        sources = [_source(seed, place + n, i) for n in range(len(scores))]
+        return (draw(sources) / sqrt(samples)).to(scores.dtype)
+
+    return _of_samples(scores, samples, sample)
+
+
+def require_distribution(loss: Loss, remedy: str) -> None:
+    """Raise UsageError for a loss of the user's own: nothing is known of its labels."""
+    if not loss.labelled and loss.name not in ("mse", "bce"):
         raise UsageError(
             f"the Fisher matrix of {loss.name} is not known: its labels have no distribution",
-            "pass --matrix sample-gradients",
+            remedy,
         )
-    generator = torch.Generator(scores.device).manual_seed(seed)
-    return _of_samples(scores, [draw(generator) / sqrt(samples) for _ in range(samples)])
+
+
+def one_by_one(column: Tensor) -> Iterator[Tensor]:
+    """A column of all examples as those of one example each, zero for the others."""
+    for n in range(len(column)):
+        alone = torch.zeros_like(column)
+        alone[n] = column[n]
+        yield alone
+
+
+def trials(scores: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Columns that are zero for some examples, and which: to see whether they act on each other.
+
+    Without the first half of the examples, and without every other one.
+    """
+    numbers = torch.arange(len(scores), device=scores.device)
+    generator = torch.Generator(scores.device).manual_seed(0)
+    for others in (numbers >= (len(scores) + 1) // 2, numbers % 2 == 1):
+        column = torch.randn(
+            scores.shape, generator=generator, dtype=scores.dtype, device=scores.device
+        )
+        column[others] = 0
+        yield column, others
 
 
 def columns_each(fisher: str, outputs: int, samples: int) -> int:
@@ -85,13 +130,12 @@ def columns_each(fisher: str, outputs: int, samples: int) -> int:
     return {"exact": outputs, "mc": samples, "empirical": 1}[fisher]
 
 
-def _of_samples(scores: Tensor, samples: list[Tensor]) -> OutputCurvature:
+def _of_samples(scores: Tensor, count: int, sample: Callable[[int], Tensor]) -> OutputCurvature:
     def product(u: Tensor) -> Tensor:
+        samples = map(sample, range(count))
         return sum((_dot(s, u) * s for s in samples), torch.zeros_like(u))
 
-    return OutputCurvature(
-        scores=scores, count=len(samples), column=samples.__getitem__, product=product
-    )
+    return OutputCurvature(scores=scores, count=count, column=sample, product=product)
 
 
 def _softmax(scores: Tensor, p: Tensor, real: Tensor) -> OutputCurvature:
@@ -105,7 +149,7 @@ def _softmax(scores: Tensor, p: Tensor, real: Tensor) -> OutputCurvature:
         found[:, :, t] = -positions[:, :, t]
         found[:, c, t] += 1
         found[:, :, t] *= positions[:, c : c + 1, t].sqrt() * real[:, :, t]
-        return found.reshape(p.shape)
+        return found.reshape(p.shape).to(scores.dtype)
 
     def product(u: Tensor) -> Tensor:
         u = u.reshape(positions.shape)
@@ -123,7 +167,7 @@ def _diagonal(scores: Tensor, variance: Tensor) -> OutputCurvature:
     def column(i: int) -> Tensor:
         found = torch.zeros_like(roots).flatten(1)
         found[:, i] = roots.flatten(1)[:, i]
-        return found.reshape(roots.shape)
+        return found.reshape(roots.shape).to(scores.dtype)
 
     return OutputCurvature(
         scores=scores,
@@ -133,23 +177,30 @@ def _diagonal(scores: Tensor, variance: Tensor) -> OutputCurvature:
     )
 
 
-def _drawn_class(p: Tensor, real: Tensor, generator: torch.Generator) -> Tensor:
+def _source(seed: int, place: int, sample: int) -> Source:
+    """The random numbers of one label of one example, the same in whatever batch or shard."""
+    return np.random.Generator(np.random.PCG64((seed, place, sample)))
+
+
+def _drawn_class(p: Tensor, real: Tensor, sources: Sources) -> Tensor:
     """p − e_y with y drawn from p, (N, C, …)."""
-    last = p.movedim(1, -1)
-    drawn = torch.multinomial(last.flatten(0, -2), 1, generator=generator)
-    labels = torch.zeros_like(last).flatten(0, -2).scatter_(1, drawn, 1.0).reshape(last.shape)
-    return (p - labels.movedim(-1, 1)) * real
+    uniform = torch.stack([torch.from_numpy(s.random(p.shape[2:])) for s in sources]).to(p)
+    cumulative = p.cumsum(1)
+    reached = cumulative < uniform.unsqueeze(1) * cumulative[:, -1:]
+    labels = reached.sum(1, keepdim=True).clamp(max=p.shape[1] - 1)
+    return p.scatter_add(1, labels, -torch.ones_like(labels, dtype=p.dtype)) * real
 
 
-def _normal(variance: Tensor, generator: torch.Generator) -> Tensor:
-    drawn = torch.randn(
-        variance.shape, generator=generator, dtype=variance.dtype, device=variance.device
-    )
-    return variance.sqrt() * drawn
+def _normal(variance: Tensor, sources: Sources) -> Tensor:
+    """The gradient at values drawn around the outputs."""
+    drawn = [torch.from_numpy(s.standard_normal(variance.shape[1:])) for s in sources]
+    return -variance.sqrt() * torch.stack(drawn).to(variance)
 
 
-def _drawn_bit(probability: Tensor, outputs: int, generator: torch.Generator) -> Tensor:
-    return (probability - torch.bernoulli(probability, generator=generator)) / sqrt(outputs)
+def _drawn_bit(probability: Tensor, outputs: int, sources: Sources) -> Tensor:
+    uniform = [torch.from_numpy(s.random(probability.shape[1:])) for s in sources]
+    bits = torch.stack(uniform).to(probability) < probability
+    return (probability - bits.to(probability)) / sqrt(outputs)
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ from condcli.capture.padding import blank
 from condcli.capture.patch_moment import PatchMoment
 from condcli.capture.per_example import NO_EXAMPLE_AXIS, ExampleGradients
 from condcli.capture.ranks import Ranks
+from condcli.capture.reduction import mean_inputs, summed_grads, without_rows
+from condcli.capture.row_order import UNKNOWN
 from condcli.capture.weights import Block, Piece, Use
 from condcli.capture.wide_moment import WideMoment
 from condcli.stats import NO_GRADIENT, PART_OF_GRADIENT, SAW_NO_ROWS, FloatArray, LayerStats
@@ -38,6 +40,7 @@ class LayerCapture:
         place: int,
         options: Options,
         example_first: bool,
+        row_order: str = UNKNOWN,
         sketched: bool = False,
     ) -> None:
         """``sketched``: it will see more rows than are kept of wide ones."""
@@ -56,6 +59,8 @@ class LayerCapture:
         self.faults: Faults = {}  # what is not finite, where that is allowed
         self.pieces: set[Piece] = set(use.block.pieces)  # of parameters: what it stands for
         self.held: Tensor | None = None  # a copy of its parameter, where training goes on
+        self.row_order = row_order
+        self._reduced = options.conv == "reduce" and not isinstance(call.map, Lookup)
         self._options = options
         self._calls_before = 0
         self._example_gradients = ExampleGradients(options.per_example)
@@ -72,7 +77,7 @@ class LayerCapture:
         """The values of its weight, and the gradient: the network's own, or a copy of them."""
         return self.use.block.parameter if self.held is None else self.held
 
-    def see_input(self, call: Call, real: Tensor | None) -> None:
+    def see_input(self, call: Call, real: Tensor | None, examples: int) -> None:
         """Take in the input of one call, of whose rows those not ``real`` do not count."""
         self.calls += 1
         if isinstance(self.inputs, Frequencies):
@@ -83,18 +88,19 @@ class LayerCapture:
         if isinstance(self.inputs, PatchMoment):
             assert isinstance(call.map, Convolution)
             self.inputs.add(call.map, *moderated(x), real)
+        elif self._reduced:
+            self.inputs.take(mean_inputs(call, x, real, examples, self.row_order))
         else:
             for rows in call.map.input_rows(x, self._options.conv, real):
                 self.inputs.take(rows)
-        self.inputs.leave_out(real)
+        self.inputs.leave_out(self._missing_rows(real, examples))
 
     @torch.no_grad()
     def see_grad(self, call: Call, grad: Tensor, real: Tensor | None, examples: int) -> None:
-        """Take in δ of one call, (…, d_out) or (N, C_out, …)."""
-        self.calls_with_grad += 1
+        """Take in δ of one call at the true labels, (…, d_out) or (N, C_out, …)."""
         grad = _widened(grad.detach())
-        self.grads.take(call.map.output_rows(blank(grad, real, call.map.unit_axis)))
-        self.grads.leave_out(real)
+        if self._options.fisher == "empirical":
+            self._see_delta(call, grad, real, examples, counts=True)
         if not self._example_gradients.note:
             self._example_gradients.add(
                 call.map,
@@ -103,6 +109,34 @@ class LayerCapture:
                 examples=examples,
                 only_call=self.calls == self._calls_before + 1,
             )
+
+    @torch.no_grad()
+    def see_column(
+        self, call: Call, grad: Tensor, real: Tensor | None, examples: int, *, counts: bool
+    ) -> None:
+        """Take in δ of one call for a column of the loss's curvature in the outputs.
+
+        The first of all columns ``counts``: the same rows are seen again in the others.
+        """
+        self._see_delta(call, _widened(grad.detach()), real, examples, counts=counts)
+
+    def _see_delta(
+        self, call: Call, delta: Tensor, real: Tensor | None, examples: int, *, counts: bool
+    ) -> None:
+        self.calls_with_grad += counts
+        delta = blank(delta, real, call.map.unit_axis)
+        if self._reduced:
+            rows = summed_grads(call, delta, examples, self.row_order)
+        else:
+            rows = call.map.output_rows(delta)
+        self.grads.take(rows)
+        self.grads.leave_out(self._missing_rows(real, examples) if counts else rows.shape[1])
+
+    def _missing_rows(self, real: Tensor | None, examples: int) -> Tensor | int:
+        """How many of a call's rows are none."""
+        if real is None:
+            return 0
+        return without_rows(real, examples, self.row_order) if self._reduced else (~real).sum()
 
     def weight_is_finite(self) -> bool:
         """Whether the weight holds no NaN or infinity."""
@@ -166,7 +200,7 @@ class LayerCapture:
                 f"layer {self.name}: ∂L/∂W": self.map.weight_matrix(weight_grad).numpy(),
             }
         )
-        input_mean, grad_mean = self.inputs.mean().numpy(), self.grads.mean().numpy()
+        input_mean, grad_mean = self.inputs.mean().numpy(), self._grad_mean()
         return LayerStats(
             name=self.name,
             kind=self.kind,
@@ -198,6 +232,12 @@ class LayerCapture:
             first_place=self.first_place if mergeable else None,
         )
 
+    def _grad_mean(self) -> FloatArray:
+        """Of all drawn labels, which come over the root of their number; of all labels it is 0."""
+        weight = {"empirical": 1.0, "mc": self._options.mc_samples**-0.5, "exact": 0.0}
+        mean: FloatArray = self.grads.mean().numpy() * weight[self._options.fisher]
+        return mean
+
     def _matrices(self, weight: Tensor) -> FloatArray:
         """(d_out, …), or (G, d_out/G, …)."""
         matrices: FloatArray = self.map.weight_matrix(weight).numpy()
@@ -210,14 +250,13 @@ def _inputs_of(
     if isinstance(call.map, Lookup):
         return Frequencies(len(call.weight))
     features, places = _shape(call, use)[2], prod(call.map.kernel)
-    channels = features // places
-    if not isinstance(call.map, Convolution) or options.conv == "channels":
-        wide = channels > options.max_dim
-        return WideMoment(options.max_dim, sketched=sketched) if wide else Moment()
-    patch = (places, channels)
-    if features > options.max_dim:
-        return WideMoment(options.max_dim, sketched=sketched, patch=patch)
-    return PatchMoment(patch)
+    if isinstance(call.map, Convolution) and options.conv == "patches":
+        patch = (places, features // places)
+        if features > options.max_dim:
+            return WideMoment(options.max_dim, sketched=sketched, patch=patch)
+        return PatchMoment(patch)
+    size = features // places if options.conv == "channels" else features
+    return WideMoment(options.max_dim, sketched=sketched) if size > options.max_dim else Moment()
 
 
 def _grads_of(call: Call, use: Use, options: Options, sketched: bool) -> Moment | WideMoment:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from condcli.batch import WHOLE, PlacedBatch, Tensors, examples_in, mapped
+from condcli.capture.backward import go_backward
 from condcli.capture.calling import call
 from condcli.capture.combine import combine
 from condcli.capture.finite import Watch
@@ -75,7 +76,7 @@ def measure(
         options,
         trusted=rehearsal.example_first,
         shared=rehearsal.shared,
-        time_first=rehearsal.time_first,
+        orders=rehearsal.orders,
         sketched=sketched,
     )
     device = options.device
@@ -150,6 +151,7 @@ def _passes(
                 with _told_of_memory(examples_in(y)):
                     result = _one_pass(capture, model, x, y, real, place, loss, source)
                 totals.see_result(result)
+                totals.columns = max(totals.columns, capture.columns)
                 watch.see(place, examples_in(y))
             _seed(options.seed + place + examples_in(y))  # whatever draws when it is read
             totals.seconds += time.perf_counter() - start
@@ -223,8 +225,7 @@ def _one_pass(
         # A loss may view it as rows, as it can in the usual memory format.
         output = output.contiguous() if isinstance(output, Tensor) else output
         result = loss.of(output, y, source)
-    if result.loss.requires_grad:
-        with network_errors(x, source):
-            result.loss.backward()
+    with network_errors(x, source):
+        go_backward(capture, loss, output, result)
     capture.end_pass()
     return result

@@ -24,6 +24,8 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 LARGEST_MMAP_THRESHOLD = 2**25  # that glibc takes
 # Beside what autograd keeps, a pass holds gradients and work space of about the same size.
 PASS_FACTOR = 2
+# Where the graph goes backward more than once, it stays, and so do the gradients of all layers.
+AGAIN_FACTOR = 3
 # A moment's entry: its sum and its mean in float64, and a copy. Four layers of 1500 x 1500 took 24
 # in float64 and 15 in float32, all in all; moments of displaced patches, written in place, 8 to 20.
 MOMENT_BYTES = 24
@@ -148,7 +150,8 @@ def needs(
     rehearsal: Rehearsal, options: Options, *, batch_size: int, examples: int
 ) -> dict[str, tuple[float, str]]:
     """What a probe needs, as ``require_room`` takes it."""
-    batch = PASS_FACTOR * rehearsal.saved_bytes * batch_size
+    factor = PASS_FACTOR if options.fisher == "empirical" else AGAIN_FACTOR
+    batch = factor * rehearsal.saved_bytes * batch_size
     found = {
         f"a batch of {batch_size}": (float(batch), "pass a smaller --batch-size"),
         "the moments": moments_need(rehearsal.moment_numbers, rehearsal.widest),

@@ -7,7 +7,7 @@ output sums Σ_∇h during the backward pass, which runs outside the mode.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn.modules.module import register_module_forward_hook
 from torch.nn.utils.parametrize import ParametrizationList
 from torch.overrides import TorchFunctionMode
@@ -30,10 +31,15 @@ from condcli.capture.options import Options
 from condcli.capture.origins import Origins, tensors_in
 from condcli.capture.padding import Padding, row_axes
 from condcli.capture.recurrent import CELLS, LAYERS, run_cell, run_layers
+from condcli.capture.row_order import TIME_FIRST, UNKNOWN, fits
 from condcli.capture.substitutes import SUBSTITUTES
 from condcli.capture.weights import Block, Key, Piece, Use, WeightIndex, piece_of, uses, whole
 
 UNROLLED = {"embedding_bag", *LAYERS, *CELLS}
+NO_ORDER = "its rows are not ordered by example, so that --conv reduce cannot take them together"
+
+# The layer, the call, its gradient, which of its rows are real (None: all), and the examples.
+TakeGrad = Callable[[LayerCapture, Call, Tensor, Tensor | None, int], None]
 
 
 class Capture(TorchFunctionMode):
@@ -46,7 +52,7 @@ class Capture(TorchFunctionMode):
         *,
         trusted: Container[str] = (),
         shared: Container[str] = (),
-        time_first: Container[str] = (),
+        orders: Mapping[str, str] | None = None,
         sketched: Container[str] = (),
     ) -> None:
         super().__init__()
@@ -63,12 +69,15 @@ class Capture(TorchFunctionMode):
         self._model = model
         self._trusted = trusted  # layers whose input's first axis is the examples'
         self._shared = shared  # layers that have the same rows whatever the examples
-        self._time_first = time_first  # layers whose rows, all in one axis, run in the order (T, N)
+        self._orders = orders or {}  # how the rows of each layer run
         self._sketched = sketched  # layers that will see more rows than are kept of wide ones
         self._latest_time_first = False  # whether the layer that ran last is one
         self._origins = Origins(self.weights.parameters)
         self._padding: Padding | None = None
         self.held: dict[int, Tensor] = {}  # copies of parameters by their ids, with gradients
+        self.outputs: dict[GradientEdge, None] = {}  # of the layers, in the graph of the batch
+        self.columns = 1  # gradients of each row that the batch gave
+        self.take_grad: TakeGrad = LayerCapture.see_grad  # what the backward pass that runs is for
 
     @contextmanager
     def forward_pass(
@@ -92,8 +101,18 @@ class Capture(TorchFunctionMode):
         self._origins.restart([])
         self.computed.restart()
 
+    @contextmanager
+    def taking(self, take_grad: TakeGrad) -> Iterator[None]:
+        """Inside, backward passes are for this."""
+        self.take_grad = take_grad
+        try:
+            yield
+        finally:
+            self.take_grad = LayerCapture.see_grad
+
     def end_pass(self) -> None:
-        """The backward pass of this batch is done."""
+        """The backward passes of this batch are done."""
+        self.outputs.clear()
         for layer in self.layers.values():
             layer.end_pass()
 
@@ -212,7 +231,15 @@ class Capture(TorchFunctionMode):
                 "its input is the same for all examples of a batch, so that no example's own "
                 "gradient reaches it"
             )
+        if self.options.conv == "reduce" and self._order(name, call, out) == UNKNOWN:
+            return "" if isinstance(call.map, Lookup) else NO_ORDER
         return ""
+
+    def _order(self, name: str, call: Call, out: Tensor) -> str:
+        """How the rows of a layer run."""
+        order = self._orders.get(name, UNKNOWN)
+        known = fits(order, row_axes(out.shape, call.map.unit_axis), self.examples)
+        return order if known else UNKNOWN
 
     def _is_shared(self, name: str, call: Call, out: Tensor) -> bool:
         """Whether a layer has the same rows whatever the examples."""
@@ -233,6 +260,7 @@ class Capture(TorchFunctionMode):
                 place=self.place,
                 options=self.options,
                 example_first=self._is_example_first(name, call),
+                row_order=self._order(name, call, out),
                 sketched=name in self._sketched,
             )
         if out.dtype in LOW_PRECISION and call.x.is_floating_point():
@@ -241,11 +269,13 @@ class Capture(TorchFunctionMode):
         layer.pieces |= self._bias_pieces(call.bias, use)
         real = self._real_rows(name, call, out)
         with self._own_precision():
-            layer.see_input(call, real)
+            layer.see_input(call, real, examples)
         if out.requires_grad:
             # An in-place function after a view replaces the view's history, and a hook on the
             # view is lost with it (pytorch#181832); its base keeps both.
             target = out._base if out._is_view() and out._base is not None else out
+            if self.options.fisher != "empirical":
+                self.outputs[get_gradient_edge(target)] = None
             target.register_hook(
                 lambda grad: self._see_grad(
                     layer, call, grad.reshape(shape)[..., use.outputs], real, examples
@@ -255,7 +285,7 @@ class Capture(TorchFunctionMode):
     def _see_grad(
         self, layer: LayerCapture, call: Call, grad: Tensor, real: Tensor | None, examples: int
     ) -> None:
-        layer.see_grad(call, grad, real, examples)
+        self.take_grad(layer, call, grad, real, examples)
 
     def _is_example_first(self, name: str, call: Call) -> bool:
         """Whether the first axis of a layer's input is the examples'."""
@@ -270,7 +300,7 @@ class Capture(TorchFunctionMode):
 
     def _real_rows(self, name: str, call: Call, out: Tensor) -> Tensor | None:
         """Which of a call's rows count; None: all of them."""
-        self._latest_time_first = name in self._time_first
+        self._latest_time_first = self._order(name, call, out) == TIME_FIRST
         first = self._is_example_first(name, call)
         real = self._real_tokens(out, call.map.unit_axis, example_first=first)
         if isinstance(call.map, Convolution) and out.shape[2:] != call.x.shape[2:]:

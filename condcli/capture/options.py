@@ -12,10 +12,11 @@ from condcli.errors import UsageError
 
 MAX_DIM = 16_384  # such a moment takes 1 GiB in float32, 2 GiB in float64
 CHOICES = {
-    "conv": ("channels", "patches"),
+    "conv": ("channels", "patches", "reduce"),
     "norm": ("batch", "running"),
     "per_example": ("auto", "all", "none"),
     "autocast": ("none", "bfloat16"),
+    "fisher": ("empirical", "mc", "exact"),
 }
 
 
@@ -31,6 +32,8 @@ class Options:
     seed: int
     layers: tuple[str, ...]  # globs; none: every layer
     exclude: tuple[str, ...]
+    fisher: str = "empirical"
+    mc_samples: int = 1  # labels drawn for each example, by Fisher type mc
     autocast: str = "none"  # of the network; the moments stay in dtype
     shard: Share = WHOLE  # the part of the probe set that is measured
     allow_nonfinite: bool = False  # keep layers with NaN or infinity, flagged
@@ -44,6 +47,13 @@ class Options:
                     f"{name.replace('_', '-')} {value!r} does not exist",
                     f"choose {', '.join(choices)}",
                 )
+        if self.mc_samples < 1:
+            raise UsageError(f"{self.mc_samples} drawn labels make no matrix", "give 1 or more")
+        if self.mc_samples != 1 and self.fisher != "mc":
+            raise UsageError(
+                f"the Fisher type {self.fisher} draws no labels",
+                "leave out --mc-samples, or pass --fisher mc",
+            )
         if self.max_dim < 1:
             raise UsageError(f"max-dim {self.max_dim} does not exist", "give 1 or more")
         if self.autocast != "none" and self.dtype != torch.float32:

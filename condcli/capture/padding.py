@@ -56,24 +56,6 @@ def real_tokens(inputs: Tensors) -> Tensor | None:
     return mask.bool()
 
 
-def runs_time_first(rows: Tensor, examples: int) -> bool:
-    """Whether rows of ``examples`` copies of one example, (R, …), run in the order (T, N)."""
-    tokens, rest = divmod(len(rows), examples)
-    if rest or tokens < 2 or examples < 2:
-        return False
-    first, second, *_ = rows.unflatten(0, (examples, tokens))
-    if _alike(first, second):
-        return False
-    first, second, *_ = rows.unflatten(0, (tokens, examples)).unbind(1)
-    return _alike(first, second)
-
-
-def _alike(a: Tensor, b: Tensor) -> bool:
-    if not a.is_floating_point():
-        return bool((a == b).all())
-    return bool((a - b).abs().max() <= 1e-4 * a.abs().max())
-
-
 def row_axes(shape: Sequence[int], unit_axis: int) -> tuple[int, ...]:
     """The sizes of all axes but the units'."""
     sizes = list(shape)

@@ -42,9 +42,9 @@ class PatchMoment:
         """How many patches there were."""
         return self._copied.rows + (self._displaced.rows if self._displaced else 0)
 
-    def leave_out(self, real: Tensor | None) -> None:
-        """Of the patches that are taken in, those not ``real`` are zero and do not count."""
-        self._copied.leave_out(real)
+    def leave_out(self, rows: Tensor | int) -> None:
+        """So many of the patches that are taken in do not count."""
+        self._copied.leave_out(rows)
 
     @torch.no_grad()
     def add(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain, pairwise
 from math import prod
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -57,6 +58,19 @@ def patch_rows(window: Window, x: Tensor, real: Tensor | None = None) -> Iterato
         rows = work[: some.numel()].view(some.shape).copy_(some)
         known = None if real is None else real[examples, places].flatten()
         yield blank(rows.flatten(0, axes).flatten(2).transpose(0, 1), known, -1)
+
+
+def mean_patches(window: Window, x: Tensor, real: Tensor | None = None) -> Tensor:
+    """The mean over positions of each example's patches that are ``real``, (G, N, C/G·k·…·k), zero
+    where there are none; features are ordered as the weight's.
+    """
+    windows, axes = _windows(window, x), len(window.kernel)
+    if real is None:
+        means = windows.mean(dim=tuple(range(1, 1 + axes)))
+    else:
+        each = zip(windows, real, strict=True)
+        means = torch.stack([some[known].sum(0) / max(1, int(known.sum())) for some, known in each])
+    return means.movedim(-1, 2).flatten(2).transpose(0, 1)
 
 
 def padded(x: Tensor, padding: Sequence[tuple[int, int]]) -> Tensor:

@@ -49,7 +49,7 @@ def _sizes(module: nn.Module, view: str) -> tuple[int, int, int] | None:
     if isinstance(module, nn.Embedding):
         return 1, module.num_embeddings, module.embedding_dim
     if isinstance(module, _ConvNd):
-        patch = prod(module.kernel_size) if view == "patches" else 1
+        patch = 1 if view == "channels" else prod(module.kernel_size)
         groups = module.groups
         return groups, patch * module.in_channels // groups, module.out_channels // groups
     return None

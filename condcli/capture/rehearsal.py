@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import prod
@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from condcli.batch import Tensors, examples_in, leaves, mapped, shape_text
 from condcli.capture import calling
+from condcli.capture.fisher import columns_each
 from condcli.capture.linear_maps import Call, Lookup
 from condcli.capture.memory import SavedBytes
 from condcli.capture.mode import Capture
 from condcli.capture.options import Options
-from condcli.capture.padding import runs_time_first
+from condcli.capture.reduction import order_of
+from condcli.capture.row_order import EXAMPLES_FIRST, UNKNOWN
 from condcli.capture.undisturbed import in_channels_last, undisturbed
 from condcli.capture.weights import Use
 from condcli.capture.wide import WideSide, WideSides
@@ -49,7 +51,7 @@ class Rehearsal:
     saved_bytes: int  # kept by autograd for one example
     example_first: frozenset[str]  # layers whose input's first axis follows the examples
     shared: frozenset[str]  # layers with the same rows whatever the examples
-    time_first: frozenset[str]  # layers whose rows, all in one axis, run in the order (T, N)
+    orders: Mapping[str, str]  # how the rows of each layer run
     moment_numbers: int  # entries of all moments
     widest: str  # the layer that has the most of them
     wide: WideSides  # what has no moment of its own
@@ -64,11 +66,13 @@ class Rehearsal:
 class Survey(Capture):
     """Sees the network run, and takes note of sizes only."""
 
-    def __init__(self, model: nn.Module, options: Options) -> None:
+    def __init__(self, model: nn.Module, options: Options, *, copies: bool) -> None:
+        """``copies``: the examples are copies of one."""
         super().__init__(model, options)
+        self._copies = copies
         self.example_first: set[str] = set()
         self.shared: set[str] = set()
-        self.time_first: set[str] = set()
+        self.orders: dict[str, str] = {}
         self.moments: dict[str, int] = {}
         self.wide: dict[str, dict[str, WideSide]] = {}  # by the layer and its side
         self.gradients: dict[str, int] = {}
@@ -78,8 +82,8 @@ class Survey(Capture):
     def _see_use(self, name: str, call: Call, use: Use, out: Tensor) -> None:
         if self.same_for_all(call, out):
             self.shared.add(name)
-        if out.dim() == 2 and runs_time_first(call.x.detach(), self.examples):
-            self.time_first.add(name)
+        order = self._order(name, call, out)
+        self.orders[name] = order if self.orders.get(name, order) == order else UNKNOWN
         matrices = call.map.weight_matrix(use.weight(use.block.parameter))
         groups, d_out, d_in = matrices.shape
         self.most_weights = max(self.most_weights, matrices.numel())
@@ -92,6 +96,7 @@ class Survey(Capture):
         for side, features, rows in (("input", d_in, source), ("grad", d_out, out)):
             if side == "grad" or not table:
                 seen = rows.numel() / rows.shape[call.map.unit_axis] / self.examples
+                seen = 1.0 if self.options.conv == "reduce" and not table else seen
                 self.moments[name] += self._entries(name, side, groups, features, rows=seen)
         if call.map.is_batch_of(call.x, self.examples):
             self.example_first.add(name)
@@ -101,6 +106,11 @@ class Survey(Capture):
             self.gradients[name] = matrices.numel()
         else:
             self.factors[name] = d_in + d_out
+
+    def _order(self, name: str, call: Call, out: Tensor) -> str:
+        if self._copies:
+            return order_of(call, out, self.examples)
+        return EXAMPLES_FIRST if call.map.is_batch_of(call.x, self.examples) else UNKNOWN
 
     def _entries(self, name: str, side: str, groups: int, features: int, *, rows: float) -> int:
         """Those of the moment of one side of a layer; of one that is too wide for it, its rows."""
@@ -126,28 +136,31 @@ def rehearse(model: nn.Module, x: Tensors, options: Options, *, source: str) -> 
     copies = mapped(lambda tensor: tensor[:1].repeat_interleave(times, dim=0), x)
     try:
         with network_errors(x, source):
-            return _rehearsed(model, copies, options)
+            return _rehearsed(model, copies, options, copies=True)
     except InputError:
         with network_errors(x, source):
-            return _rehearsed(model, x, options)
+            return _rehearsed(model, x, options, copies=False)
 
 
-def _rehearsed(model: nn.Module, x: Tensors, options: Options) -> Rehearsal:
+def _rehearsed(model: nn.Module, x: Tensors, options: Options, *, copies: bool) -> Rehearsal:
     quiet = replace(options, norm="running")
     with undisturbed(model, quiet):
-        survey = Survey(model, options)
+        survey = Survey(model, options, copies=copies)
         saved, examples = SavedBytes(model), examples_in(x)
         with saved, survey.forward_pass(examples), autocast(options):
             output = calling.call(model, mapped(torch.clone, x))
     _require_match(survey)
+    shape = _logits_shape(output)
     return Rehearsal(
-        output_shape=_logits_shape(output),
+        output_shape=shape,
         saved_bytes=saved.bytes // examples,
         example_first=frozenset(survey.example_first),
         shared=frozenset(survey.shared),
-        time_first=frozenset(survey.time_first),
+        orders=survey.orders,
         moment_numbers=sum(survey.moments.values()),
-        wide=survey.wide,
+        wide=_with_columns(
+            survey.wide, columns_each(options.fisher, prod(shape), options.mc_samples)
+        ),
         widest=max(survey.moments, key=survey.moments.__getitem__, default=""),
         gradient_numbers=sum(survey.gradients.values()),
         most_gradients=max(survey.gradients.values(), default=0),
@@ -156,6 +169,15 @@ def _rehearsed(model: nn.Module, x: Tensors, options: Options) -> Rehearsal:
         most_weights=survey.most_weights,
         channels_last=_channels_last_pays(model, options) and _takes_channels_last(model, x, quiet),
     )
+
+
+def _with_columns(wide: WideSides, columns: int) -> WideSides:
+    """With so many gradients of each row."""
+    times = {"input": 1, "grad": columns}
+    return {
+        name: {side: replace(found, rows=found.rows * times[side]) for side, found in sides.items()}
+        for name, sides in wide.items()
+    }
 
 
 def _channels_last_pays(model: nn.Module, options: Options) -> bool:

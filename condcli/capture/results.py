@@ -76,6 +76,8 @@ class Account:
 
 
 def _missing(capture: Capture, layer: LayerCapture) -> str:
+    if layer.name in capture.left_out:  # in some batches
+        return capture.left_out[layer.name][2]
     if why := layer.missing():
         return why
     if capture.computed.differ(layer.use.block):

@@ -21,9 +21,9 @@ from condcli.capture.totals import Totals
 # What a capture knows between two batches; its other attributes are of a pass, or of the network.
 CARRIED = ("layers", "left_out", "activations", "_latest_time_first")
 TOLD = {"users", "computed", "sites"}  # carried, in words of their own
-OF_A_PASS = {"examples", "place", "_origins", "_padding"}
+OF_A_PASS = {"examples", "place", "_origins", "_padding", "outputs", "columns", "take_grad"}
 OF_THE_NETWORK = {
-    *("options", "weights", "held", "_model", "_trusted", "_shared", "_time_first", "_sketched")
+    *("options", "weights", "held", "_model", "_trusted", "_shared", "_orders", "_sketched")
 }
 
 

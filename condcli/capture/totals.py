@@ -24,6 +24,7 @@ class Totals:
         self.examples = 0
         self.terms = 0
         self.seconds = 0.0
+        self.columns = 1  # gradients of each row, in the batch that had most
         self._loss: Tensor | None = None
         self._right: Tensor | None = None
         self._labels = torch.zeros(0, dtype=torch.int64)
@@ -63,6 +64,7 @@ class Totals:
         self.examples += other.examples
         self.terms += other.terms
         self.seconds = max(self.seconds, other.seconds)
+        self.columns = max(self.columns, other.columns)
         self._digests += other._digests
         self._loss = _plus(self._loss, other._loss)
         self._right = _plus(self._right, other._right)

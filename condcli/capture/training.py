@@ -24,6 +24,7 @@ from condcli.capture.mode import Capture
 from condcli.capture.options import Options
 from condcli.capture.origins import tensors_in
 from condcli.capture.padding import Padding, real_tokens
+from condcli.capture.row_order import EXAMPLES_FIRST, UNKNOWN
 from condcli.capture.seen_loss import Scale, SeenLoss, in_backward, scale, see, told
 from condcli.capture.totals import Totals
 from condcli.capture.undisturbed import product_precision
@@ -198,6 +199,9 @@ class TrainingCapture(Capture):
         if call.map.kernel:
             alike = call.x.shape[:1]
         return call.map.is_batch_of(call.x, self.examples) and alike.count(self.examples) == 1
+
+    def _order(self, name: str, call: Call, out: Tensor) -> str:
+        return EXAMPLES_FIRST if self._is_example_first(name, call) else UNKNOWN
 
     def _real_tokens(self, out: Tensor, unit_axis: int, *, example_first: bool) -> Tensor | None:
         return super()._real_tokens(out, unit_axis, example_first=True)

@@ -56,10 +56,9 @@ class WideMoment:
         """How many rows there were."""
         return self._seen - int(self._left_out)
 
-    def leave_out(self, real: Tensor | None) -> None:
-        """Of the rows that are taken in, those that are not ``real`` are zero and do not count."""
-        if real is not None:
-            self._left_out = self._left_out + (~real).sum()
+    def leave_out(self, rows: Tensor | int) -> None:
+        """So many of the rows that are taken in do not count."""
+        self._left_out = self._left_out + rows
 
     @torch.no_grad()
     def take(self, rows: Tensor) -> None:

@@ -21,7 +21,10 @@ condcli compare plain.h5 bn.h5 bn_he.h5 --format csv
 
 condcli compare good.h5 bad.h5 --fail-on 'lambda_max_grad<1e-3'
 """
-_MEASURES = ("conv", "norm", "fisher", "loss_name", "data_source", "normalize", "examples")
+_MEASURES = (
+    *("conv", "norm", "fisher", "mc_samples"),
+    *("loss_name", "data_source", "normalize", "examples"),
+)
 _LEGEND = {
     "–": "not known in both: not there, not finite, zero in both, or a κ known only from below",
     "∞": "it was zero",

@@ -127,9 +127,23 @@ Tokenizer = Annotated[
 ]
 Length = Annotated[int, _data("Tokens in an example of text.", min=1)]
 Download = Annotated[bool, _data("Let torchvision download missing data.", "--download")]
+Fisher = Annotated[
+    Literal["empirical", "mc", "exact"],
+    _measured(
+        "Gradients of Σ∇h: at the true labels; at labels drawn from the network's own prediction; "
+        "or for all labels, by a backward pass for each output."
+    ),
+]
+ProbeMcSamples = Annotated[
+    int,
+    _measured("Labels drawn for each example of --fisher mc.", "--mc-samples", metavar="K", min=1),
+]
 Conv = Annotated[
-    Literal["channels", "patches"],
-    _measured("A convolution's rows: locations (the paper's view) or k×k patches (KFC)."),
+    Literal["channels", "patches", "reduce"],
+    _measured(
+        "A convolution's rows: locations (the paper's view) or k×k patches (KFC); reduce: one row "
+        "an example, of all layers, summed over positions (KFAC-reduce)."
+    ),
 ]
 Norm = Annotated[
     Literal["batch", "running"],

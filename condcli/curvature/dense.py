@@ -12,7 +12,7 @@ exact it is what that is in expectation over labels from the network's own predi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from condcli.analysis.eigenvalues import spectrum_of
 from condcli.analysis.exact import WHOLE, ExactBlock, KroneckerFactors
-from condcli.capture.fisher import OutputCurvature, output_curvature
+from condcli.capture.fisher import OutputCurvature, one_by_one, output_curvature, trials
 from condcli.curvature.columns import (
     Columns,
     KroneckerSums,
@@ -94,7 +94,8 @@ def dense_blocks(
                     result,
                     fisher,
                     samples=mc_samples,
-                    seed=setting.options.seed + place,
+                    seed=setting.options.seed,
+                    place=place,
                 )
                 terms, loss = terms + result.terms, loss + float(result.loss.detach())
                 tied |= _take(layers, capture, curvature, exact=fisher == "exact")
@@ -132,7 +133,7 @@ def _take(
         if not (apart or exact):
             _backward(capture, curvature, column)
             _see_grads(layers, capture)
-        for part in [column] if apart else _one_by_one(column):
+        for part in [column] if apart else one_by_one(column):
             _backward(capture, curvature, part)
             if apart or exact:
                 _see_grads(layers, capture)
@@ -152,27 +153,14 @@ def _backward(capture: RowCapture, curvature: OutputCurvature, column: Tensor) -
     curvature.scores.backward(column, retain_graph=True)
 
 
-def _one_by_one(column: Tensor) -> Iterator[Tensor]:
-    """The columns of one example each."""
-    for n in range(len(column)):
-        alone = torch.zeros_like(column)
-        alone[n] = column[n]
-        yield alone
-
-
 def _examples_are_apart(capture: RowCapture, curvature: OutputCurvature) -> bool:
     """Whether a gradient of some examples' outputs reaches only their own rows of each layer.
 
-    Tried with the first half of the examples, and with every other one. Where rows are not ordered
-    by example, the answer is no.
+    Where rows are not ordered by example, the answer is no.
     """
-    examples = len(curvature.scores)
-    numbers = torch.arange(examples, device=curvature.scores.device)
-    for some in (numbers < (examples + 1) // 2, numbers % 2 == 0):
-        column = torch.randn_like(curvature.scores)
-        column[~some] = 0
+    for column, others in trials(curvature.scores):
         _backward(capture, curvature, column)
-        if not all(_is_apart(layer, ~some) for layer in capture.rows.values()):
+        if not all(_is_apart(layer, others) for layer in capture.rows.values()):
             return False
     return True
 

@@ -91,7 +91,8 @@ class CurvatureOperator(LinearOperator):
             result,
             self.matrix,
             samples=self._mc_samples,
-            seed=self.setting.options.seed + place,
+            seed=self.setting.options.seed,
+            place=place,
         )
         scores = curvature.scores
         u = torch.zeros_like(scores, requires_grad=True)

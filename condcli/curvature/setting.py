@@ -63,7 +63,7 @@ class Setting:
             self.options,
             trusted=self.rehearsal.example_first,
             shared=self.rehearsal.shared,
-            time_first=self.rehearsal.time_first,
+            orders=self.rehearsal.orders,
         )
 
     @contextmanager

@@ -10,13 +10,16 @@ from condcli.stats import Provenance
 
 
 def headline(provenance: Provenance) -> str:
-    """Model, data, examples, conv view, norm mode, dtype, loss and accuracy in one line."""
+    """Model, data, examples, Fisher type, conv view, norm mode, dtype, loss and accuracy in one
+    line.
+    """
     model = Path(provenance.model_source).name
     if provenance.arch and provenance.arch not in model:
         model += f" ({provenance.arch})"
     parts = [
         f"{model} on {provenance.data_source}",
         f"{provenance.examples} examples" + shard(provenance),
+        fisher(provenance),
         f"conv {provenance.conv}",
         f"norm {provenance.norm}{', dropout on' if provenance.dropout else ''}",
         provenance.dtype,
@@ -27,6 +30,12 @@ def headline(provenance: Provenance) -> str:
     if provenance.accuracy is not None:
         parts.append(f"accuracy {100 * provenance.accuracy:.2f} %")
     return escaped(" · ".join(parts))
+
+
+def fisher(provenance: Provenance) -> str:
+    """What the gradients are of."""
+    drawn = f" ({provenance.mc_samples} drawn)" if provenance.mc_samples else ""
+    return f"fisher {provenance.fisher}{drawn}"
 
 
 def shard(provenance: Provenance) -> str:

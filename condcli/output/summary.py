@@ -16,7 +16,7 @@ from rich.text import Text
 from condcli.analysis.diagnosis.accuracy import no_better_than_chance
 from condcli.output.cells import number
 from condcli.output.escaping import escaped
-from condcli.output.headline import shard
+from condcli.output.headline import fisher, shard
 from condcli.output.terminal import showable, width
 from condcli.stats import ProbeStats, Provenance
 
@@ -44,7 +44,7 @@ def summary(stats: ProbeStats, file: Path, *, file_bytes: int) -> dict[str, str]
         "loss": f"{p.loss_name} {number(p.loss)}",
         "probed": f"{len(stats.layers)} linear maps, {len(stats.activations)} activations",
         "skipped": _skipped(stats),
-        "views": f"conv {p.conv}, norm {p.norm}, {_precision(p)} on {p.device}",
+        "views": f"{fisher(p)}, conv {p.conv}, norm {p.norm}, {_precision(p)} on {p.device}",
         "pass": f"{p.pass_seconds:.2f} s, peak memory {p.peak_memory_bytes / 2**20:.0f} MiB",
         "file": f"{file}, {_size(file_bytes)}",
     }

@@ -118,6 +118,7 @@ UNEQUAL = {
     "per_example": "all",
     "selected": "fc*, not head",
     "max_dim": 7,
+    "mc_samples": 3,
 }
 MAY_DIFFER = {
     "created",
@@ -132,6 +133,7 @@ MAY_DIFFER = {
     "pass_seconds",
     "peak_memory_bytes",
     "label_counts",
+    "columns",
 }
 
 

@@ -106,6 +106,21 @@ NETS = {
     ),
     "language model": Net(CASES["language model, head tied to the embedding"].build, sentences),
     "experts": Net(Experts, routed),
+    "drawn labels": Net(
+        CASES["cnn with bn, batch statistics"].build,
+        labelled(2, 6, 6, sizes=SIZES),
+        {"fisher": "mc", "mc_samples": 2, "conv": "patches"},
+    ),
+    "drawn tokens, reduced": Net(
+        CASES["language model, head tied to the embedding"].build,
+        sentences,
+        {"fisher": "mc", "conv": "reduce"},
+    ),
+    "all labels, reduced": Net(
+        CASES["cnn with bn, batch statistics"].build,
+        labelled(2, 6, 6, sizes=SIZES),
+        {"fisher": "exact", "conv": "reduce", "norm": "running"},
+    ),
     "noise": Net(Noisy, labelled(6, sizes=SIZES)),
     "computed weight": Net(weight_normed, labelled(6, sizes=SIZES)),
     "regression": Net(

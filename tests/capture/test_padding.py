@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from condcli.api import probe
-from condcli.capture.padding import runs_time_first
+from condcli.capture.row_order import EXAMPLES_FIRST, TIME_FIRST, UNKNOWN, row_order
 from condcli.stats import ProbeStats
 
 from .attention import PlainAttention
@@ -144,8 +144,17 @@ def test_tokens_in_one_axis_are_masked_in_their_own_order(
     assert np.array_equal(stats.activations["relu"].active_count, on)
 
 
-def test_one_example_tells_no_order() -> None:
-    assert not runs_time_first(torch.zeros(6, 4), 1)
+def test_rows_of_two_copies_tell_their_order() -> None:
+    tokens = torch.arange(1.0, 4.0)[:, None]
+    for rows, leading, order in (
+        (tokens.repeat(2, 1), (6,), EXAMPLES_FIRST),
+        (tokens.repeat_interleave(2, 0), (6,), TIME_FIRST),
+        (tokens.repeat_interleave(2, 0), (3, 2), TIME_FIRST),
+        (tokens.repeat_interleave(2, 0), (2, 3), UNKNOWN),
+        (torch.arange(6.0)[:, None], (6,), UNKNOWN),
+        (tokens, (3,), UNKNOWN),
+    ):
+        assert row_order(rows, leading, 2) == order
 
 
 def test_heads_as_many_as_tokens_are_not_taken_for_them() -> None:

@@ -75,6 +75,17 @@ def test_a_checkpoint_becomes_a_file_that_every_reading_command_takes(
         assert json.loads(shown.out)["rows"]
 
 
+def test_the_fisher_type_is_said_wherever_its_numbers_are_shown(
+    condcli_run: Callable[..., Run], checkpoint: Path
+) -> None:
+    options = ("--samples", 50, "--fisher", "mc", "--mc-samples", 2, "--conv", "reduce")
+    result = condcli_run("probe", checkpoint, *options)
+    assert "fisher mc (2 drawn), conv reduce" in result.out
+    assert "fisher mc (2 drawn) · conv reduce" in condcli_run("spectrum", "stats.h5").out
+    result = condcli_run("probe", checkpoint, "--force", "--mc-samples", 2)
+    assert_refused(result, 2, "empirical draws no labels", "--fisher mc")
+
+
 def test_the_file_holds_what_the_api_measures(
     condcli_run: Callable[..., Run], checkpoint: Path
 ) -> None:

@@ -31,9 +31,24 @@ def cnn() -> nn.Sequential:
     ).double()
 
 
+class MeanToken(nn.Module):
+    """The mean over tokens."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(1)
+
+
+def tokens() -> nn.Sequential:
+    torch.manual_seed(8)
+    return nn.Sequential(
+        nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 5), nn.ReLU(), MeanToken(), nn.Linear(5, CLASSES)
+    ).double()
+
+
 def inputs(model: nn.Module, examples: int = 7) -> Tensor:
     torch.manual_seed(7)
-    shape = (5,) if isinstance(model[0], nn.Linear) else (2, 4, 6)
+    of_linear = {5: (5,), 3: (6, 3)}  # features; tokens
+    shape = of_linear.get(getattr(model[0], "in_features", 0), (2, 4, 6))
     return torch.randn(examples, *shape, dtype=torch.float64)
 
 

@@ -1,28 +1,34 @@
-"""curvlinops: KFAC (expand) and the empirical Fisher, as the linear operators they are.
+"""curvlinops: KFAC (expand and reduce) and the empirical Fisher, as the linear operators they are.
 
 Conversion. Both work with the mean loss over N examples and the weight as a row-major vector.
 
 - KFAC's block of a layer is ggᵀ ⊗ aaᵀ: aaᵀ is the mean over rows of x xᵀ, in condcli's view
   `patches`; ggᵀ is the sum over rows of δ δᵀ, divided by N, which is T times the mean. So
   block = T · Σ_∇h ⊗ Σ_x. For nn.MSELoss and nn.BCEWithLogitsLoss, which also average over the C
-  outputs, curvlinops scales the loss by √C, and the block by C.
+  outputs, curvlinops scales the loss by √C, and the block by C. Of the types mc and type-2 it is
+  condcli's own block.
+- KFAC reduce is condcli's view `reduce`, with the same scale.
+- Labels that KFAC draws are replaced by ours; of nn.MSELoss its deviate 1/√C as far.
 - The empirical Fisher's block is the mean over examples of g_n g_nᵀ, without any scale.
 - Weights and biases are apart (`separate_weight_and_bias`), as in condcli.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from condcli.api import probe
 from condcli.stats import LayerStats
+from tests.capture.fisher_reference import drawn
 
-from .networks import CLASSES, Network, cnn, inputs, labels, mlp, weights
+from .networks import CLASSES, Network, cnn, inputs, labels, mlp, tokens, weights
 
 curvlinops = pytest.importorskip("curvlinops")
 
@@ -33,20 +39,53 @@ TARGETS = {
 }
 
 
-@pytest.mark.parametrize("network", [mlp, cnn])
+VIEWS = {"patches": "expand", "reduce": "reduce"}
+FISHERS = {"empirical": "empirical", "mc": "mc", "exact": "type-2"}
+SEED, DRAWS = 11, 3
+
+
+@pytest.mark.parametrize("fisher", FISHERS)
+@pytest.mark.parametrize("conv", VIEWS)
+@pytest.mark.parametrize("network", [mlp, cnn, tokens])
 @pytest.mark.parametrize("loss", TARGETS)
-def test_the_kronecker_factors_agree_with_kfac_expand(network: Network, loss: str) -> None:
+def test_the_kronecker_factors_agree_with_kfac(
+    network: Network, loss: str, conv: str, fisher: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = network()
     make_loss, make_targets = TARGETS[loss]
     x, y = inputs(model), make_targets()
-    layers = probe(model, (x, y), loss=loss, conv="patches", dtype="float64").layers
-    scale = 1 if loss == "cross-entropy" else CLASSES
+    options = {"mc_samples": DRAWS, "seed": SEED} if fisher == "mc" else {}
+    layers = probe(
+        model, (x, y), loss=loss, conv=conv, fisher=fisher, dtype="float64", **options
+    ).layers
+    scale = CLASSES if fisher == "empirical" and loss != "cross-entropy" else 1
     for name, weight in weights(model).items():
         kfac = curvlinops.KFACLinearOperator(
-            model, make_loss(), [weight], [(x[:4], y[:4]), (x[4:], y[4:])], fisher_type="empirical"
+            model,
+            make_loss(),
+            [weight],
+            [(x[:4], y[:4]), (x[4:], y[4:])],
+            fisher_type=FISHERS[fisher],
+            kfac_approx=VIEWS[conv],
+            mc_samples=DRAWS if fisher == "mc" else 1,
+            check_deterministic=False,
         )
-        block = dense(kfac, weight.numel())
-        assert_close(scale * sub_fim(layers[name]), block)
+        monkeypatch.setattr(kfac, "draw_label", our_labels(y, loss))
+        assert_close(scale * sub_fim(layers[name]), dense(kfac, weight.numel()))
+
+
+def our_labels(y: Tensor, loss: str) -> Callable[[Tensor], Tensor]:
+    """What to draw for the two batches, DRAWS times each."""
+    calls = count()
+
+    def draw(output: Tensor) -> Tensor:
+        batch, k = divmod(next(calls), DRAWS)
+        own = y[4:] if batch else y[:4]
+        output = output.detach()
+        labels = drawn(output, own, loss, SEED, 4 * batch, k)
+        return output + (labels - output) / CLASSES**0.5 if loss == "mse" else labels
+
+    return draw
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is")

@@ -68,9 +68,14 @@ def chance_level(network: Network, thresholds: Thresholds) -> Iterator[Finding]:
 
 
 def even_errors(network: Network, thresholds: Thresholds) -> Iterator[Finding]:
-    """A finding where a trained network's errors fall alike on all classes, as wrong labels do."""
+    """A finding where a trained network's errors fall alike on all classes, as wrong labels do.
+
+    Only gradients at the true labels tell of errors.
+    """
     facts, last = network.provenance, network.last_linear
     accuracy, chance = facts.accuracy, facts.chance
+    if facts.fisher != "empirical":
+        return
     if last is None or accuracy is None or chance is None or accuracy < chance + _LEAST_LEARNT:
         return
     classes, rank = last.d_out, last.grad.effective_rank

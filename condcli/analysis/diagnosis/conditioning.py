@@ -111,7 +111,7 @@ def _explained(
     layer: Layer, side: Side, kappa: float, bound: float, thresholds: Thresholds
 ) -> _Ill:
     spectrum = _spectrum(layer, side)
-    rows = layer.input_rows if side == "input" else layer.rows
+    rows = layer.input_rows if side == "input" else layer.gradients
     seen = layer.features
     silent = layer.silent_outputs if side == "gradient" else seen.silent if seen else 0
     without = _without_silent(spectrum, silent)

@@ -10,7 +10,7 @@ import numpy as np
 from condcli.analysis.diagnosis.features import Features, features_of
 from condcli.analysis.eigenvalues import Spectrum
 from condcli.analysis.factors import mean_squares
-from condcli.analysis.scaling import known, reported
+from condcli.analysis.scaling import gradients_a_row, known, reported
 from condcli.stats import (
     ActivationStats,
     LayerSpectra,
@@ -33,6 +33,7 @@ class Layer:
     groups: int
     rows: int
     input_rows: int
+    gradients: int  # of h, that Σ_∇h is of: several a row where labels are drawn
     nonfinite: str | None
     input: Spectrum  # of Σ_x
     grad: Spectrum  # of Σ_∇h, as stored
@@ -80,8 +81,9 @@ def look_at(stats: ProbeStats, spectra: Iterable[LayerSpectra]) -> Network:
     memory at a time.
     """
     of_layer = {found.name: found for found in spectra}
-    eps = float(np.finfo(stats.provenance.dtype).eps)
-    layers = (_layer(layer, of_layer[layer.name], eps) for layer in stats.layers.values())
+    layers = (
+        _layer(layer, of_layer[layer.name], stats.provenance) for layer in stats.layers.values()
+    )
     return Network(
         provenance=stats.provenance,
         layers=tuple(sorted(layers, key=lambda layer: layer.order)),
@@ -90,7 +92,8 @@ def look_at(stats: ProbeStats, spectra: Iterable[LayerSpectra]) -> Network:
     )
 
 
-def _layer(layer: LayerStats, found: LayerSpectra, eps: float) -> Layer:
+def _layer(layer: LayerStats, found: LayerSpectra, provenance: Provenance) -> Layer:
+    eps = float(np.finfo(provenance.dtype).eps)
     stored = reported(found, "patches")  # leaves Σ_∇h as it is stored
     finite = np.isfinite(found.input_eigenvalues).all() and np.isfinite(layer.input_mean).all()
     return Layer(
@@ -102,6 +105,7 @@ def _layer(layer: LayerStats, found: LayerSpectra, eps: float) -> Layer:
         groups=layer.groups,
         rows=layer.rows,
         input_rows=layer.input_rows,
+        gradients=layer.rows * gradients_a_row(provenance),
         nonfinite=layer.nonfinite,
         input=stored.input,
         grad=stored.grad,

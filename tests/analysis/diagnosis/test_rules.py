@@ -366,6 +366,8 @@ def test_errors_that_are_even_are_those_of_wrong_labels(flat: float, found: bool
     moment = (basis[:, 1:] * np.array([1.0, 1.0, flat, flat**2])) @ basis[:, 1:].T
     whole = net(usual(), usual("head", 1, grad_moment=moment), accuracy=0.7)
     assert bool(named(whole, "even-errors")) == found
+    whole = net(usual(), usual("head", 1, grad_moment=moment), accuracy=0.7, fisher="exact")
+    assert not named(whole, "even-errors")
 
 
 def test_what_follows_from_a_finding_is_told_there_and_makes_it_as_severe() -> None:
