@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 import condcli
 from experiments.by_depth import recorded
@@ -56,10 +57,21 @@ def mean_share(layer: Any) -> float:
     return float(mean @ mean / trace)
 
 
-def law(checkpoint: Path, scaled: Sequence[str], setup: Setup) -> dict[str, Any]:
-    """The theorem that each scaled layer is nearer to, and the largest exponent's distance."""
+def law(
+    model: Path | nn.Module, scaled: Sequence[str], setup: Setup, **data: Any
+) -> dict[str, Any]:
+    """The theorem that each scaled layer is nearer to, and the largest exponent's distance.
+
+    ``data`` are arguments of `condcli.scale_law`, for a network that does not say what it is for.
+    """
     found = condcli.scale_law(
-        checkpoint, root=setup.root, alpha=ALPHA, layers=scaled, samples=64, device=setup.device
+        model,
+        root=setup.root,
+        alpha=ALPHA,
+        layers=scaled,
+        samples=64,
+        device=setup.device,
+        **data,
     )
     return {row.layer: {"law": row.law, "off": row.deviation} for row in found.rows}
 
@@ -78,8 +90,8 @@ def late(found: Found) -> float:
 
 
 def hidden(values: Sequence[float]) -> float:
-    """The median of all layers but the first and the last."""
-    return median(values[1:-1])
+    """The median of all layers but the first and the last; what has no number is infinite."""
+    return median(math.inf if math.isnan(value) else value for value in values[1:-1])
 
 
 def deep(values: Sequence[float]) -> float:

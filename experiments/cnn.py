@@ -189,7 +189,6 @@ def rows(
             for title, (plain, bn) in ((t, (n["none"], n["bn"])) for t, n in found.items())
             if title.startswith(f"{TITLES[arch]},")
         )
-        kappas = kappas.replace("nan", "diverged")
         text = f"{seen} of {len(own)} effects; {kappas}" + ("" if whole else "; first steps only")
         result[figure] = Row(status="reproduced" if whole else "partly", text=text)
     return result

@@ -18,9 +18,16 @@ def mlp_checks(networks: Networks) -> list[Check]:
     """Of the MLP."""
     first = {norm: found["first"] for norm, found in networks.items()}
     shares = {norm: deep(depths["mean_share"]) for norm, depths in first.items()}
+    unbiased = {norm: off(networks[norm], "unbiased") for norm in networks if norm != "none"}
     growth = {norm: factor(depths["lambda_max_grad"]) for norm, depths in first.items()}
     return [
         *_everywhere("MLP", networks),
+        Check(
+            claim="MLP with biases of zero, initialisation: the same " + listed(unbiased),
+            paper="the theorem holds: at most 0.05",
+            ours=values(unbiased, ".2g"),
+            holds=max(unbiased.values()) <= 0.05,
+        ),
         Check(
             claim="MLP, initialisation: λ_max(Σ_∇h) of a layer over that of the next "
             + listed(growth),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
-from math import pi
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -41,7 +41,7 @@ def moments(rows: np.ndarray) -> SimpleNamespace:
 def test_the_share_of_the_mean_is_one_of_equal_rows_and_one_over_pi_behind_a_relu() -> None:
     assert mean_share(moments(np.ones((5, 3)))) == pytest.approx(1)
     normal = np.random.default_rng(0).standard_normal((200_000, 4))
-    assert mean_share(moments(normal.clip(0))) == pytest.approx(1 / pi, abs=0.005)
+    assert mean_share(moments(normal.clip(0))) == pytest.approx(1 / math.pi, abs=0.005)
     assert mean_share(moments(normal)) == pytest.approx(0, abs=1e-3)
 
 
@@ -54,6 +54,7 @@ def test_the_factor_is_from_a_hidden_layer_to_the_one_before() -> None:
     values = [1e9, *(3.0 * 1.4**-k for k in range(6)), 1e-9]
     assert factor(values) == pytest.approx(1.4)
     assert hidden(values) == pytest.approx((values[3] + values[4]) / 2)
+    assert hidden([0.0, 1.0, math.nan, math.nan, 0.0]) == math.inf
     assert deep(values) == pytest.approx((values[6] + values[7]) / 2)
 
 
