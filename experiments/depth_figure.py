@@ -65,16 +65,23 @@ def draw_losses(
     *,
     top: float = 3,
 ) -> str:
-    """A panel for each title, with the training loss of each network; the file's name."""
+    """A panel for each title, with the training loss of each network; the file's name.
+
+    One legend where all panels are of the same networks, otherwise one in each.
+    """
     drawn, axes = figure(1, len(panels), sharey=True)
     for panel, (title, networks) in zip(axes[0], panels.items(), strict=True):
         for number, (network, losses) in enumerate(networks.items()):
             panel.plot(losses, **look(number), label=network)
         panel.set_title(title, fontsize=8)
         panel.set_xlabel("step")
-        panel.legend(fontsize=6)
         panel.set_ylim(0, top)
     axes[0][0].set_ylabel("training loss")
+    if len({tuple(networks) for networks in panels.values()}) == 1:
+        _legend(drawn, axes[0][0])
+    else:
+        for panel in axes[0]:
+            panel.legend(fontsize=6)
     save(drawn, setup.figures / name)
     return name
 

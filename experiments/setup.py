@@ -39,17 +39,14 @@ class Row:
 
 def row_of(checks: Sequence[Check], text: str, *, missing: str = "") -> Row:
     """A row whose effects are these; ``missing`` is what of the paper's size was not run."""
-    failed = [check.claim for check in checks if not check.holds]
+    failed = sum(not check.holds for check in checks)
+    less = [missing] if missing else []
     if failed:
-        none = len(failed) == len(checks)
-        text = f"{text}; {missing}" if missing else text
-        return Row(
-            status="not reproduced" if none else "partly",
-            text=f"{text}. Not seen: {'; '.join(failed)}",
-        )
-    if missing:
-        return Row(status="partly", text=f"{text}; {missing}")
-    return Row(status="reproduced", text=text)
+        less.append(f"{failed} of {len(checks)} effects not seen")
+    text = "; ".join([text, *less])
+    if failed and failed == len(checks):
+        return Row(status="not reproduced", text=text)
+    return Row(status="partly" if less else "reproduced", text=text)
 
 
 @dataclass(frozen=True, kw_only=True)

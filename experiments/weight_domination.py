@@ -215,7 +215,7 @@ def rows(
             f"dominated; test error {free.test_error:.2f} % and {most.test_error:.2f} %"
         )
         short = network.steps < whole.steps
-        missing = f"a {network.title}, {network.steps} steps instead of {whole.steps:,}"
+        missing = f"{network.title}, {network.steps} steps instead of {whole.steps:,}"
         done[row] = row_of(effects[name], text, missing=missing if short else "")
     return done
 
