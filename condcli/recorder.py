@@ -84,7 +84,7 @@ class _Batch(Step):
             self._recorder.finish(self._record)
 
     def loss(self, loss: Tensor, *, terms: int, name: str = "own") -> Tensor:
-        self._record.capture.tell(loss, terms, name)
+        self._record.capture.loss.tell(loss, terms, name)
         return loss
 
 

@@ -166,7 +166,7 @@ class Recording:
         return partial(self._stats, norm, state) if ranks.number == 0 else None
 
     def _require_no_trouble(self) -> None:
-        trouble = self._capture.trouble
+        trouble = self._capture.guard.trouble
         told = self._ranks.gathered(None if trouble is None else f"{trouble}")
         if trouble is not None:
             raise trouble
@@ -208,7 +208,7 @@ class Recording:
                 parameters=sum(parameter.numel() for parameter in model.parameters()),
                 data_source=settings.data,
                 normalize="as trained",
-                loss_name=capture.loss_name,
+                loss_name=capture.loss.name,
                 peak_memory_bytes=peak_memory(capture.options.device),
                 batch_size=capture.largest_batch,
                 step=self.number,

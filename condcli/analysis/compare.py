@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import SequenceMatcher
 
 from condcli.analysis.change import Change
 from condcli.analysis.condition import ConditionNumber
 from condcli.analysis.domination import domination
+from condcli.analysis.matching import TOGETHER, match_of, matched
 from condcli.analysis.spectrum import spectrum
 from condcli.stats import LayerStats, ProbeStats
 
@@ -64,7 +64,6 @@ _TITLES = {
     "domination_ratio": "σ(∂W)/σ(W)",
     "weight_norm": "‖W‖F",
 }
-_TOGETHER = ("name", "shape")
 
 
 def compare(first: ProbeStats, then: ProbeStats, *, workers: int = 1) -> list[CompareRow]:
@@ -98,31 +97,7 @@ def side_by_side(
 ) -> list[CompareRow]:
     """The rows of `compare`, of what `numbers_of` gave for each."""
     rows = [_row(a, b, first, then) for a, b in matched(first, then)]
-    return sorted(rows, key=lambda row: (row.match not in _TOGETHER, -_decades(row)))
-
-
-def matched(
-    first: Mapping[str, LayerNumbers], then: Mapping[str, LayerNumbers]
-) -> list[tuple[str | None, str | None]]:
-    """The names that are taken for one layer, and None beside those of one file only."""
-    left = (
-        [name for name in first if name not in then],
-        [name for name in then if name not in first],
-    )
-    shapes = [first[name].shape for name in left[0]], [then[name].shape for name in left[1]]
-    alike = SequenceMatcher(None, *shapes, autojunk=False)
-    shaped = [
-        (left[0][block.a + k], left[1][block.b + k])
-        for block in alike.get_matching_blocks()
-        for k in range(block.size)
-    ]
-    taken = {name for pair in shaped for name in pair}
-    return [
-        *((name, name) for name in first if name in then),
-        *shaped,
-        *((name, None) for name in left[0] if name not in taken),
-        *((None, name) for name in left[1] if name not in taken),
-    ]
+    return sorted(rows, key=lambda row: (row.match not in TOGETHER, -_decades(row)))
 
 
 def _shape(layer: LayerStats) -> tuple[object, ...]:
@@ -156,7 +131,7 @@ def _row(
         kappa_grad=changes["kappa_grad"],
         domination_ratio=changes["domination_ratio"],
         weight_norm=changes["weight_norm"],
-        match="alone" if a is None or b is None else "name" if a == b else "shape",
+        match=match_of(a, b),
         other=b or "",
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from condcli.analysis.defaults import DOMINATION_THRESHOLD
+from condcli.analysis.selection import selected_names
 from condcli.errors import InputError, UsageError
 from condcli.stats import LayerStats, ProbeStats
 
@@ -39,18 +40,23 @@ class DominationRow:
 
 
 def domination(
-    stats: ProbeStats, *, threshold: float = DOMINATION_THRESHOLD, lr: float | None = None
+    stats: ProbeStats,
+    *,
+    threshold: float = DOMINATION_THRESHOLD,
+    lr: float | None = None,
+    layers: str | None = None,
 ) -> list[DominationRow]:
     """One row a layer, in forward order; dominated when σ_max(∂L/∂W) < threshold · σ_max(W).
 
     With a learning rate `lr`, a row also has the relative change of σ_max(W) that one step of plain
-    gradient descent can make. Raises `UsageError` for a threshold or learning rate that is not
-    positive, and `InputError` naming a layer whose weight or gradient is NaN or infinite.
+    gradient descent can make. `layers` is a glob on their names. Raises `UsageError` for a
+    threshold or learning rate that is not positive and for a glob that matches nothing, and
+    `InputError` naming a layer whose weight or gradient is NaN or infinite.
     """
     for name, value in (("threshold", threshold), ("learning rate", lr)):
         if value is not None and not 0 < value < np.inf:
             raise UsageError(f"the {name} {value:g} is not positive", "pass a number above 0")
-    return [_row(layer, threshold, lr) for layer in stats.layers.values()]
+    return [_row(stats.layers[name], threshold, lr) for name in selected_names(stats, layers)]
 
 
 def _row(layer: LayerStats, threshold: float, lr: float | None) -> DominationRow:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from condcli import statsfile
 from condcli.analysis.condition import ConditionNumber
 from condcli.analysis.defaults import PERCENT
 from condcli.analysis.domination import DominationRow, domination
+from condcli.analysis.leading import LeadingRow, leading_eigenvalues
 from condcli.analysis.neurons import NeuronRow, neurons
 from condcli.analysis.scaling import known
 from condcli.analysis.spectrum import SpectrumRow, spectrum
@@ -20,6 +23,7 @@ from condcli.errors import InputError
 from condcli.stats import Provenance
 
 _ALIKE = ("conv", "norm", "fisher", "loss_name")  # what changes the numbers' meaning
+_NOT_ASKED_FOR = ConditionNumber(value=None, lower_bound=None, rank=0, size=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +36,7 @@ class LayerPoint:
     lambda_max_input: float | None  # as in a `SpectrumRow`, in the scale of the conv view
     lambda_max_grad: float | None
     lambda_max: float | None
-    kappa_input: ConditionNumber  # κ_p, for the p that was asked for
+    kappa_input: ConditionNumber  # κ_p, for the p that was asked for; undefined where none was
     kappa_grad: ConditionNumber
     kappa: ConditionNumber
     ratio: float | None  # σ_max(∂L/∂W) / σ_max(W)
@@ -53,36 +57,56 @@ class Point:
     provenance: Provenance
     loss: float | None  # None where it is NaN
     accuracy: float | None
-    layers: Mapping[str, LayerPoint]  # in forward order
+    layers: Mapping[str, LayerPoint]  # in forward order, those that were asked for
     activations: Mapping[str, NeuronRow]  # units, rows, dying, full, saturated_share
 
 
 def trajectory(
-    paths: Iterable[str | Path], *, percent: float = PERCENT, workers: int = 1, cache: bool = False
+    paths: Iterable[str | Path],
+    *,
+    percent: float | None = PERCENT,
+    workers: int = 1,
+    cache: bool = False,
+    layers: str | None = None,
 ) -> list[Point]:
     """What the files of a run hold, by ascending step; a folder stands for its ``*.h5``.
 
     One file is in memory at a time, `workers` of its layers side by side. `cache` keeps
-    eigenvalues in the files. κ_p is of `percent` = 100·p. Raises `InputError` that names two files
-    of one step, of different networks or of different measures, and all that `spectrum` and
-    `domination` raise.
+    eigenvalues in the files. κ_p is of `percent` = 100·p; without one no more than the largest
+    eigenvalues are computed. `layers` is a glob on names, which may match none. Raises
+    `InputError` that names two files of one step, of different networks or of different measures,
+    and all that `spectrum` and `domination` raise.
     """
     points: list[Point] = []
     for item in numbered(files_of(paths)):
-        points.append(point_of(item, percent=percent, workers=workers, cache=cache))
+        points.append(point_of(item, percent=percent, workers=workers, cache=cache, layers=layers))
         require_one_network(points[0], points[-1])
     return points
 
 
-def point_of(item: Numbered, *, percent: float, workers: int = 1, cache: bool = False) -> Point:
+def point_of(
+    item: Numbered,
+    *,
+    percent: float | None,
+    workers: int = 1,
+    cache: bool = False,
+    layers: str | None = None,
+) -> Point:
     """One file of a run; options and errors as in `trajectory`."""
     stats = statsfile.read(item.path)
     if cache:
         statsfile.check_keepable(item.path)
     keep = partial(statsfile.keep_spectra, stats) if cache else None
+    rows: Sequence[SpectrumRow | LeadingRow] = []
+    weights: Sequence[DominationRow] = []
     try:
-        rows = spectrum(stats, percent=[percent], workers=workers, keep=keep)
-        weights = domination(stats)
+        if layers is None or any(fnmatchcase(name, layers) for name in stats.layers):
+            chosen: dict[str, Any] = {"layers": layers, "workers": workers}
+            if percent is None:
+                rows = leading_eigenvalues(stats, 1, **chosen)
+            else:
+                rows = spectrum(stats, percent=[percent], keep=keep, **chosen)
+            weights = domination(stats, layers=layers)
     except InputError as error:
         if error.message.startswith(f"{item.path}:"):
             raise
@@ -93,11 +117,11 @@ def point_of(item: Numbered, *, percent: float, workers: int = 1, cache: bool = 
 def point_from(
     item: Numbered,
     provenance: Provenance,
-    rows: Sequence[SpectrumRow],
+    rows: Sequence[SpectrumRow | LeadingRow],
     weights: Sequence[DominationRow],
     activations: Sequence[NeuronRow],
     *,
-    percent: float,
+    percent: float | None,
 ) -> Point:
     """One file of a run, of which the analyses are there already."""
     return Point(
@@ -107,7 +131,10 @@ def point_from(
         provenance=provenance,
         loss=known(provenance.loss),
         accuracy=provenance.accuracy,
-        layers=_layers(rows, weights, percent_key(percent)),
+        layers={
+            row.layer: _layer(row, weight, percent)
+            for row, weight in zip(rows, weights, strict=True)
+        },
         activations={row.activation: row for row in activations},
     )
 
@@ -161,26 +188,32 @@ def _shape(layer: LayerPoint | None) -> str:
     return "absent" if layer is None else f"{layer.kind} {layer.d_in}→{layer.d_out}"
 
 
-def _layers(
-    rows: Sequence[SpectrumRow], weights: Sequence[DominationRow], p: str
-) -> dict[str, LayerPoint]:
-    return {
-        row.layer: LayerPoint(
-            kind=row.kind,
-            d_in=row.d_in,
-            d_out=row.d_out,
-            lambda_max_input=row.lambda_max_input,
-            lambda_max_grad=row.lambda_max_grad,
-            lambda_max=row.lambda_max,
-            kappa_input=row.kappa_input[p],
-            kappa_grad=row.kappa_grad[p],
-            kappa=row.kappa[p],
-            ratio=weight.ratio,
-            sigma_max_weight=weight.sigma_max_weight,
-            sigma_max_grad=weight.sigma_max_grad,
-            weight_norm=weight.weight_norm,
-            weight_grad_norm=weight.weight_grad_norm,
-            grad_moment_lambda_max=weight.grad_moment_lambda_max,
-        )
-        for row, weight in zip(rows, weights, strict=True)
-    }
+def _layer(
+    row: SpectrumRow | LeadingRow, weight: DominationRow, percent: float | None
+) -> LayerPoint:
+    if isinstance(row, LeadingRow):
+        largest = row.lambda_k_input, row.lambda_k_grad, row.lambda_k
+        kappas = [_NOT_ASKED_FOR] * 3
+    else:
+        assert percent is not None, "whole spectra are there for a κ_p"
+        largest = row.lambda_max_input, row.lambda_max_grad, row.lambda_max
+        kappas = [
+            each[percent_key(percent)] for each in (row.kappa_input, row.kappa_grad, row.kappa)
+        ]
+    return LayerPoint(
+        kind=row.kind,
+        d_in=row.d_in,
+        d_out=row.d_out,
+        lambda_max_input=largest[0],
+        lambda_max_grad=largest[1],
+        lambda_max=largest[2],
+        kappa_input=kappas[0],
+        kappa_grad=kappas[1],
+        kappa=kappas[2],
+        ratio=weight.ratio,
+        sigma_max_weight=weight.sigma_max_weight,
+        sigma_max_grad=weight.sigma_max_grad,
+        weight_norm=weight.weight_norm,
+        weight_grad_norm=weight.weight_grad_norm,
+        grad_moment_lambda_max=weight.grad_moment_lambda_max,
+    )

@@ -2,21 +2,20 @@
 
 Nothing runs in place of what the training calls, and nothing runs twice: functions are seen after
 they have run, gradients by hooks that return nothing. δ and ∂L/∂W are brought to the summed loss as
-they come (`seen_loss`).
+they come (`training_loss`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
-from math import inf, isfinite
+from math import isfinite
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from condcli.capture.guard import Guard
 from condcli.capture.layer import LOW_PRECISION, LayerCapture
 from condcli.capture.linear_maps import Call, Lookup
 from condcli.capture.losses import Evaluation
@@ -25,43 +24,39 @@ from condcli.capture.options import Options
 from condcli.capture.origins import tensors_in
 from condcli.capture.padding import Padding, real_tokens
 from condcli.capture.row_order import EXAMPLES_FIRST, UNKNOWN
-from condcli.capture.seen_loss import Scale, SeenLoss, in_backward, scale, see, told
+from condcli.capture.seen_loss import Scale, SeenLoss, in_backward, see
 from condcli.capture.totals import Totals
-from condcli.capture.undisturbed import product_precision
+from condcli.capture.training_loss import TrainingLoss
+from condcli.capture.weight_gradients import WeightGradients
 from condcli.capture.weights import Block, Use
 from condcli.errors import InputError, UsageError
 
 FROZEN = "frozen: its weight takes no gradient in training"
 SCALED_BY_FREQUENCY = "embedding(scale_grad_by_freq=True)"
 DROPOUTS = ("dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout")
-TELL_LOSS = "say what the mean loss is, before the backward pass: step.loss(loss, terms=N)"
 
 
 class TrainingCapture(Capture):
     """Statistics of the batches of one training step.
 
-    What goes wrong in here never reaches the training: it is kept in ``trouble``.
+    What goes wrong in here never reaches the training: it is kept in ``guard.trouble``.
     """
 
     def __init__(self, model: nn.Module, options: Options) -> None:
         super().__init__(model, options)
         self.totals = Totals()
-        self.trouble: Exception | None = None
-        self.loss_name = ""
-        self.loss_scale = 0.0  # the gradient with respect to the mean loss, at the most
+        self.guard = Guard(options.device)
+        self.loss = TrainingLoss(self.guard, self._see_loss)
         self.largest_batch = 0
         self.dropout = False  # whether some was active
         self.precision = "none"  # a lower one that a layer ran in
         self.data: list[tuple[list[Tensor], int, int]] = []  # tensors, number, N of each batch
-        self._gradients: dict[int, Tensor] = {}  # of the summed loss, by parameters' ids
-        self._scale: Scale | None = None  # of the batch that runs
-        self._told = False  # whether the user has said what the loss is
-        self._over = False  # nothing is seen any more
+        self._gradients = WeightGradients(self.weights, self.guard, self.loss.of_sum)
         self._inputs: list[Tensor] = []  # of the batch that runs
         self._targets: list[Tensor] = []
         self._given = self._examples = 0  # as the loop says; as they are
         self._versions: list[int] = []  # of the weights, as its backward pass began
-        self.computed.of_sum = self._of_sum
+        self.computed.of_sum = self.loss.of_sum
 
     @contextmanager
     def training_batch(
@@ -73,25 +68,27 @@ class TrainingCapture(Capture):
         ``calls_only`` functions are seen while the network is called, and no mode is left behind
         where nobody can close the block after an exception.
         """
-        self._scale, self._told, self._inputs, self._targets = None, False, [], []
+        self._inputs, self._targets = [], []
         self._given = self._examples = examples or 0
-        self._over = self.trouble is not None
+        self.loss.restart()
+        self.guard.over = self.guard.trouble is not None
         with ExitStack() as stack:
-            stack.callback(setattr, self, "_over", True)  # a graph may live on, with our hooks
-            stack.enter_context(self._weight_grads_seen())
+            # a graph may live on, with our hooks
+            stack.callback(setattr, self.guard, "over", True)
+            stack.enter_context(self._gradients.seen())
             stack.enter_context(self._inputs_seen())
             if calls_only:
                 stack.enter_context(self._calls_seen(place))
             else:
                 stack.enter_context(self.forward_pass(self._given, place=place))
             yield
-        if self.trouble is None:
-            self._guarded(self._end, place)
+        if self.guard.trouble is None:
+            self.guard(self._end, place)
 
     @contextmanager
     def _inputs_seen(self) -> Iterator[None]:
         hook = self._model.register_forward_pre_hook(
-            lambda _, args, kwargs: self._guarded(self._see_inputs, args, kwargs), with_kwargs=True
+            lambda _, args, kwargs: self.guard(self._see_inputs, args, kwargs), with_kwargs=True
         )
         try:
             yield
@@ -104,7 +101,7 @@ class TrainingCapture(Capture):
         running = ExitStack()
 
         def enter(module: nn.Module, args: object) -> None:
-            if module.training and not self._over:
+            if module.training and not self.guard.over:
                 running.close()
                 running.enter_context(self.forward_pass(0, place=place))
                 self.sites.enter(module)
@@ -126,16 +123,6 @@ class TrainingCapture(Capture):
         flags = [m.training for m in self._model.modules() if isinstance(m, _BatchNorm)]
         return "batch" if any(flags) or not flags else "running"
 
-    def tell(self, loss: Tensor, terms: int, name: str) -> None:
-        """The training's loss, a mean over so many terms; its backward pass is yet to come."""
-        if not loss.requires_grad or loss.dim():
-            raise UsageError(
-                "the loss that step.loss was given is no single number with a gradient",
-                "give the mean loss itself, not its .item() nor the loss of each example",
-            )
-        self._told = True
-        self._hook_loss(told(terms, name), loss, own=True)
-
     def __torch_function__(
         self,
         func: Callable[..., Any],
@@ -148,20 +135,18 @@ class TrainingCapture(Capture):
         out = func(*args, **kwargs)
         name = getattr(func, "__name__", "").partition(".")[0]
         if (
-            not self._over
+            not self.guard.over
             and (isinstance(out, Tensor | tuple | list) or name == "__setitem__")
             and not in_backward()
         ):
-            self._guarded(self._see, name, args, kwargs, out)
+            self.guard(self._see, name, args, kwargs, out)
         return out
 
     def _see(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         if _drops(name, args, kwargs):
             self.dropout = True
-        if isinstance(out, Tensor) and out.requires_grad and not self._told:
-            seen = see(name, args, kwargs)
-            if seen is not None:
-                self._hook_loss(seen, out)
+        if isinstance(out, Tensor) and out.requires_grad and not self.loss.is_told:
+            self._see_loss_call(see(name, args, kwargs), out)
         if name == "embedding" and _scales_by_frequency(args, kwargs):
             self._note_users(SCALED_BY_FREQUENCY, args)
             return
@@ -177,8 +162,8 @@ class TrainingCapture(Capture):
             super()._count(name, function, out, axis)
 
     def _see_made(self, module: nn.Module, out: Any) -> None:
-        if not self._over and not in_backward():
-            self._guarded(super()._see_made, module, out)
+        if not self.guard.over and not in_backward():
+            self.guard(super()._see_made, module, out)
 
     def _left_out(self, name: str, block: Block, call: Call, out: Tensor) -> str:
         sources = [self.weights.parameters[piece.parameter] for piece in block.pieces]
@@ -209,17 +194,17 @@ class TrainingCapture(Capture):
     def _see_grad(
         self, layer: LayerCapture, call: Call, grad: Tensor, real: Tensor | None, examples: int
     ) -> None:
-        if not self._over:
+        if not self.guard.over:
             see_grad = super()._see_grad
-            self._guarded(
-                lambda: see_grad(layer, call, self._of_sum(grad), real, examples),
+            self.guard(
+                lambda: see_grad(layer, call, self.loss.of_sum(grad), real, examples),
                 own_precision=True,
             )
 
     def _see_inputs(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """The network is called: by its first tensor the examples are known."""
         inputs = [tensor for tensor in tensors_in([args, dict(kwargs)]) if tensor.dim()]
-        if self._over or not inputs:
+        if self.guard.over or not inputs:
             return
         self.examples = self._given or len(inputs[0])
         real = real_tokens(dict(kwargs)) if kwargs else None
@@ -228,26 +213,17 @@ class TrainingCapture(Capture):
             self._inputs = [tensor.detach().clone() for tensor in inputs]
             self._examples = self.examples
 
-    def _hook_loss(self, seen: SeenLoss, loss: Tensor, *, own: bool = False) -> None:
-        value = loss.detach()
+    def _see_loss_call(self, seen: SeenLoss | None, out: Tensor) -> None:
+        if seen is None:
+            return
         if seen.target is not None and not self.sites.is_running(self._model):
             target = seen.target.detach().clone()  # else it was among the network's own inputs
             self._targets.append(target)
+        self.loss.hook(seen, out)
 
-        def took(grad: Tensor) -> None:
-            if not self._over and own is self._told:
-                self._guarded(self._see_scale, seen, value, grad, own_precision=True)
-
-        loss.register_hook(took)
-
-    def _see_scale(self, seen: SeenLoss, value: Tensor, grad: Tensor) -> None:
-        if self._scale is not None:
-            raise InputError("the loss is made of several losses", TELL_LOSS)
+    def _see_loss(self, seen: SeenLoss, found: Scale) -> None:
+        """The backward pass begins, from this loss."""
         self._versions = self._now()
-        found = self._scale = scale(seen, value, grad.detach())
-        self.loss_name = seen.name
-        factor = abs(float(found.to_sum))
-        self.loss_scale = max(self.loss_scale, found.terms / factor if factor else inf)
         self.totals.see_result(
             Evaluation(
                 loss=found.total,
@@ -257,46 +233,9 @@ class TrainingCapture(Capture):
             )
         )
 
-    def _of_sum(self, grad: Tensor) -> Tensor:
-        """A gradient of what the training goes backward from, as that of the summed loss."""
-        if self._scale is None:
-            raise InputError("the loss is none that torch.nn.functional computes", TELL_LOSS)
-        wide = grad.float() if grad.dtype in LOW_PRECISION else grad
-        return wide * self._scale.to_sum.to(wide.device)
-
-    @contextmanager
-    def _weight_grads_seen(self) -> Iterator[None]:
-        """Gradients of weights as they arrive: not yet added up, reduced, unscaled or clipped."""
-        hooks = {
-            key: parameter.register_hook(partial(self._see_weight_grad, key))
-            for key, parameter in self.weights.parameters.items()
-            if parameter.dim() > 1 and parameter.requires_grad
-        }
-        try:
-            yield
-        finally:
-            for key, hook in hooks.items():
-                hook.remove()
-                parameter = self.weights.parameters[key]
-                if not parameter._backward_hooks:
-                    parameter._backward_hooks = None  # an empty dict would cost every later step
-
-    def _see_weight_grad(self, key: int, grad: Tensor) -> None:
-        if not self._over:
-            self._guarded(self._add_weight_grad, key, grad, own_precision=True)
-
-    def _add_weight_grad(self, key: int, grad: Tensor) -> None:
-        of_sum = self._of_sum(grad.detach().to_dense())
-        before = self._gradients.get(key)
-        self._gradients[key] = of_sum if before is None else before.add_(of_sum)
-
     def _end(self, place: int) -> None:
         """The batch went forward and backward."""
-        if self._scale is None:
-            raise InputError(
-                "no loss went backward within the step",
-                f"call loss.backward() inside `with recorder.step() as step:`, and {TELL_LOSS}",
-            )
+        self.loss.require_found()
         if not self._examples:
             raise InputError(
                 "the network was not called with a tensor within the step",
@@ -323,41 +262,21 @@ class TrainingCapture(Capture):
                 values = values.float() if values.dtype in LOW_PRECISION else values
                 same = values.data_ptr() == parameter.data_ptr()
                 self.held[key] = values.clone() if copies and same else values
-                self.held[key].grad = self._gradients.get(key)
+                self.held[key].grad = self._gradients.of(key)
         for layer in self.layers.values():
             layer.held = self.held.get(id(layer.use.block.parameter))
 
     def overflowed(self) -> bool:
         """Whether gradients left their range under a loss scale that multiplied them."""
-        if self.loss_scale <= 1 or not isfinite(self.totals.mean_loss()):
+        if self.loss.scale <= 1 or not isfinite(self.totals.mean_loss()):
             return False
-        return not all(bool(grad.isfinite().all()) for grad in self._gradients.values())
+        return not self._gradients.are_finite()
 
     def see_data(self) -> None:
         """Take the batches' data into the totals, once."""
         for tensors, place, examples in self.data:
             self.totals.see_tensors(tensors, place * examples, examples)
         self.data = []
-
-    @contextmanager
-    def _own_precision(self) -> Iterator[None]:
-        device = self.options.device.type
-        with torch.no_grad(), torch.autocast(device, enabled=False), product_precision("none"):
-            yield
-
-    def _guarded(
-        self, see: Callable[..., None], *args: Any, own_precision: bool = False, **kwargs: Any
-    ) -> None:
-        """See it; whatever that raises ends this record, and not the training."""
-        try:
-            if own_precision:
-                with self._own_precision():
-                    see(*args, **kwargs)
-            else:
-                see(*args, **kwargs)
-        except Exception as error:
-            self.trouble = self.trouble or error
-            self._over = True
 
 
 def _repeats(tensor: Tensor, axis: int) -> bool:

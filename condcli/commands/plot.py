@@ -123,7 +123,7 @@ def plot(
     if not 0 < threshold < math.inf:
         raise UsageError(f"--threshold {threshold:g} is not positive", "pass a number above 0")
     from condcli import statsfile
-    from condcli.output.plots.drawing import DRAW_FILES, DRAW_RUNS
+    from condcli.output.plots.drawing import DRAW_FILES, DRAW_RUNS, RUN_NEEDS
     from condcli.output.plots.saving import form_of, save
     from condcli.output.plots.sources import Options, inputs_of, runs_of, samples_of
     from condcli.output.plots.style import require_matplotlib
@@ -142,7 +142,7 @@ def plot(
     inputs = inputs_of(files) if kind in RUN_KINDS else files
     statsfile.check_output(output, force=force, inputs=inputs)
     if kind in RUN_KINDS:
-        runs = runs_of(files, label, options)
+        runs = runs_of(files, label, options, RUN_NEEDS[kind])
         draw, headlines = partial(DRAW_RUNS[kind], runs, options), [run.headline for run in runs]
     else:
         samples = samples_of(files, label)

@@ -51,7 +51,7 @@ class Running:
     def loss(self, loss: Tensor, *, terms: int, name: str) -> Tensor:
         """As `Step.loss`."""
         if self._record is not None:
-            self._record.capture.tell(loss, terms, name)
+            self._record.capture.loss.tell(loss, terms, name)
         return loss
 
     def close(self) -> None:

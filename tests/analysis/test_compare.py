@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from condcli.analysis.change import Change
-from condcli.analysis.compare import compare, matched, numbers_of
+from condcli.analysis.compare import compare, numbers_of
 from condcli.analysis.domination import domination
+from condcli.analysis.matching import matched
 from condcli.analysis.spectrum import spectrum
 from condcli.stats import ProbeStats
 from tests.synthetic import diagonal, layer, stats

@@ -5,14 +5,18 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from condcli.cli import run
+from condcli.stats import ProbeStats
 from condcli.statsfile import write
 from tests.commands.test_diagnose import ODD, chain, few_rows, healthy
+from tests.synthetic import activation
 
 
 @pytest.fixture(autouse=True)
@@ -25,9 +29,20 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "patches": chain(conv="patches", loss=0.5),
         "healthy": healthy(),
         "odd": few_rows(),
+        "living": with_neurons(0, 40, 90),
+        "dead": with_neurons(0, 0, 100, 0),
     }
     for name, stats in made.items():
         write(stats, tmp_path / f"{name}.h5")
+
+
+def with_neurons(*active_count: int) -> ProbeStats:
+    """A network with a ReLU whose units are on in so many of 100 rows."""
+    units = activation("relu1", units=len(active_count), active_count=np.array(active_count))
+    gate = activation(
+        "gate", function="sigmoid", order=2, saturated_count=np.array([10, 0, 0, len(active_count)])
+    )
+    return replace(healthy(), activations={"relu1": units, "steady": activation(), "gate": gate})
 
 
 TABLES = {
@@ -36,6 +51,9 @@ TABLES = {
     "compare.csv": "compare healthy.h5 odd.h5 vanishing.h5 --format csv --sort lambda_max_grad",
     "compare.md": "compare healthy.h5 odd.h5 --format markdown",
     "compare.json": "compare healthy.h5 odd.h5 --format json",
+    "compare-neurons.txt": "compare living.h5 dead.h5 odd.h5 --neurons",
+    "compare-neurons.csv": "compare living.h5 dead.h5 --neurons --format csv",
+    "compare-with-neurons.txt": "compare living.h5 dead.h5",
 }
 
 
@@ -73,7 +91,8 @@ def test_csv_has_them_flat(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("gate", "code"), [("lambda_max_grad<1e-3", 0), ("lambda_max_grad<=1", 1), ("weight_norm>2", 0)]
+    ("gate", "code"),
+    [("lambda_max_grad<1e-3", 0), ("lambda_max_grad<=1", 1), ("weight_norm>2", 0)],
 )
 def test_a_gate_looks_at_the_ratio(
     gate: str, code: int, capsys: pytest.CaptureFixture[str]

@@ -157,6 +157,36 @@ def test_the_slider_moves_everything_to_another_step(shown: Browser, page: Path)
     assert shown.complaints == []
 
 
+def legend(chromium: Browser, chart: str) -> Any:
+    """Name and value of every entry."""
+    rows = f"[...document.querySelectorAll('#{chart} .u-series')]"
+    part = "r.querySelector('.u-{}').innerText"
+    return dict(
+        chromium.run(f"{rows}.map((r) => [{part.format('label')}, {part.format('value')}])")
+    )
+
+
+def test_a_legend_tells_of_the_chosen_place_or_of_all_until_the_pointer_is_in_the_chart(
+    shown: Browser, page: Path
+) -> None:
+    shown.click("#layers-3")
+    last = data_of(page)["steps"][-1]["tables"]["spectrum"]
+    rest = legend(shown, "depth-size")
+    assert rest["layer"] == "blocks.3.fc"
+    assert float(rest["λ(Σx)"]) == pytest.approx(last["lambda_max_input"][3], rel=5e-3)
+    assert legend(shown, "eigenvalues")["k/d"] == "all"
+    low, high = map(float, legend(shown, "eigenvalues")["λ(Σx)"].split(" … "))
+    assert high == pytest.approx(last["lambda_max_input"][3], rel=5e-3)
+    assert low == pytest.approx(1e-6, rel=5e-3)
+    shown.click("#eigenvalues .u-over", across=0.001)
+    assert legend(shown, "eigenvalues")["k/d"] != "all"
+    assert float(legend(shown, "eigenvalues")["λ(Σx)"]) == pytest.approx(high)
+    shown.press("ArrowLeft")
+    shown.click("#item-name")
+    assert legend(shown, "eigenvalues")["k/d"] == "all"
+    assert shown.complaints == []
+
+
 def test_tables_are_sorted_by_a_click_and_back(shown: Browser) -> None:
     in_order = cells(shown, 0)
     title = "#table-head th:nth-child(6) button"

@@ -101,7 +101,7 @@ function shape(host, own) {
     series: [
       {
         label: options.xLegend ?? options.xLabel,
-        value: (_, v, __, i) => (i === null ? "" : own.options.xName(i, v)),
+        value: (plot, _, __, i) => placeName(plot, own.options, i),
       },
       ...lines.map((line, n) => ({
         label: line.label,
@@ -110,13 +110,28 @@ function shape(host, own) {
         width: 2,
         spanGaps: false,
         points: { show: line.values.length < 60, size: 5 },
-        value: (_, v, __, i) => (i === null ? "" : written(own.lines[n].values[i] ?? null)),
+        value: (_, __, ___, i) => told(own.lines[n].values, i ?? own.options.chosen ?? null),
       })),
     ],
     legend: { markers: { dash: (_, n) => ["solid", "dashed", "dotted", "dashed"][n - 1] } },
     cursor: { drag: { x: false, y: false } },
     hooks: { draw: [(plot) => marks(plot, own)] },
   };
+}
+
+// What the legend is of: the place under the pointer, else the chosen one, else all of them.
+function placeName(plot, { chosen, xName }, under) {
+  const place = under ?? chosen ?? null;
+  return place === null ? "all" : xName(place, plot.data[0][place]);
+}
+
+// The value at a place; the range of all where there is none.
+function told(values, place) {
+  if (place !== null) return written(values[place]);
+  const numbers = values.map(magnitude).filter(Number.isFinite);
+  if (!numbers.length) return "–";
+  const [low, high] = [Math.min(...numbers), Math.max(...numbers)].map(written);
+  return low === high ? low : `${low} … ${high}`;
 }
 
 // The chosen place, and levels such as the noise floor.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from condcli.output.plots import activity, by_layer, matrices, over_steps, spectra
-from condcli.output.plots.sources import Options, Run, Sample
+from condcli.output.plots.sources import Needs, Options, Run, Sample
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,4 +26,12 @@ DRAW_RUNS: Mapping[str, Callable[[Sequence[Run], Options], Figure]] = {
     "run-last-layer": over_steps.last_layer,
     "run-neurons": over_steps.neuron_shares,
     "run-domination": over_steps.weights,
+}
+RUN_NEEDS: Mapping[str, Needs] = {
+    "run-fisher": Needs(kappa=True),
+    "run-magnitude": Needs(),
+    "run-conditioning": Needs(kappa=True),
+    "run-last-layer": Needs(layers="last"),
+    "run-neurons": Needs(layers="none"),
+    "run-domination": Needs(),
 }

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from glob import escape
 from pathlib import Path
+from typing import Literal
 
 from condcli import statsfile
 from condcli.analysis.defaults import DOMINATION_THRESHOLD, PERCENT
-from condcli.analysis.steps import files_of, note_on
+from condcli.analysis.steps import files_of, note_on, numbered
 from condcli.analysis.trajectory import Point, trajectory
 from condcli.errors import InputError, UsageError
 from condcli.output.headline import headline
@@ -26,6 +28,17 @@ class Options:
     threshold: float = DOMINATION_THRESHOLD
     log_steps: bool = False
     workers: int = 1  # layers whose eigenvalues are computed side by side
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a figure shows of a run, so that nothing else is computed."""
+
+    kappa: bool = False  # takes all eigenvalues, not only the largest
+    layers: Literal["all", "last", "none"] = "all"  # of those that the options choose
+
+
+EVERYTHING = Needs(kappa=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +61,7 @@ class Run:
 
     name: str
     path: Path  # its folder
-    points: Sequence[Point]  # by ascending step
+    points: Sequence[Point]  # by ascending step, with what the figure needs
 
     @property
     def headline(self) -> str:
@@ -71,7 +84,12 @@ def samples_of(paths: Sequence[Path], labels: Sequence[str] | None) -> list[Samp
     ]
 
 
-def runs_of(paths: Sequence[Path], labels: Sequence[str] | None, options: Options) -> list[Run]:
+def runs_of(
+    paths: Sequence[Path],
+    labels: Sequence[str] | None,
+    options: Options,
+    needs: Needs = EVERYTHING,
+) -> list[Run]:
     """Each folder as a run, and all files together as one; names and errors as of `samples_of`."""
     folders = {path: [path] for path in paths if path.is_dir()}
     files = [path for path in paths if path not in folders]
@@ -80,7 +98,12 @@ def runs_of(paths: Sequence[Path], labels: Sequence[str] | None, options: Option
     names = _named(list(folders), labels, "run")
     runs = []
     for name, (folder, members) in zip(names, folders.items(), strict=True):
-        points = trajectory(members, percent=options.percent, workers=options.workers)
+        points = trajectory(
+            members,
+            percent=options.percent if needs.kappa else None,
+            workers=options.workers,
+            layers=_layers(folder, members, options, needs),
+        )
         runs.append(Run(name=name, path=folder, points=points))
     for said in dict.fromkeys(note_on(run.points[0].step_from) for run in runs):
         notice(said)
@@ -90,6 +113,17 @@ def runs_of(paths: Sequence[Path], labels: Sequence[str] | None, options: Option
 def inputs_of(paths: Sequence[Path]) -> list[Path]:
     """The files that paths stand for, none of which is to be replaced."""
     return files_of(paths)
+
+
+def _layers(folder: Path, members: Sequence[Path], options: Options, needs: Needs) -> str | None:
+    """A glob for the layers of a run that are needed; errors as of `chosen`."""
+    if needs.layers == "none":
+        return ""
+    if needs.layers == "all" and options.layers is None:
+        return None
+    first = statsfile.read(numbered(files_of(members))[0].path)
+    names = chosen(first.layers, options, what="layer", where=folder)
+    return escape(names[-1]) if needs.layers == "last" else options.layers
 
 
 def chosen(names: Iterable[str], options: Options, *, what: str, where: Path) -> list[str]:

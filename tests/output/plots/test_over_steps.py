@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from condcli.analysis import trajectory
 from condcli.errors import InputError, UsageError
 from condcli.output.plots import over_steps
+from condcli.output.plots.drawing import DRAW_RUNS, RUN_NEEDS
 from condcli.output.plots.sources import Options, Run, runs_of
 from condcli.statsfile import write
 from tests.output.plots.artists import drawn, lines, panels, places, texts
@@ -89,6 +91,35 @@ def test_neurons_and_domination_over_steps(runs: Sequence[Run]) -> None:
     *_, ratio = panels(drawn(over_steps.weights, runs[:1], Options(threshold=0.5)))
     np.testing.assert_allclose(lines(ratio)[3], np.full(5, 0.1 / 5))
     np.testing.assert_array_equal(lines(ratio, "threshold"), [[0.5, 0.5]])
+
+
+@pytest.mark.parametrize("kind", DRAW_RUNS)
+@pytest.mark.parametrize("pattern", [None, "*[12]"])
+def test_a_figure_is_the_same_of_what_it_needs_alone(
+    kind: str, pattern: str | None, folder: Path, runs: Sequence[Run]
+) -> None:
+    options = Options(layers=pattern)
+    few = runs_of([folder / "plain", folder / "bn"], None, options, RUN_NEEDS[kind])
+    figures = [drawn(DRAW_RUNS[kind], given, options) for given in (few, runs)]
+    assert texts(figures[0]) == texts(figures[1])
+    for found, expected in zip(*map(panels, figures), strict=True):
+        assert len(lines(found)) > 0
+        np.testing.assert_allclose(lines(found), lines(expected), rtol=1e-10)
+
+
+def test_what_a_figure_does_not_show_is_not_computed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def needed(kind: str) -> list[str]:
+        (run,) = runs_of([folder / "plain"], None, Options(), RUN_NEEDS[kind])
+        return [*run.points[-1].layers]
+
+    monkeypatch.setattr(trajectory, "spectrum", None)  # every eigenvalue
+    for kind in ("run-magnitude", "run-domination"):
+        assert needed(kind) == ["fc1", "fc2", "fc3", "fc4"]
+    assert needed("run-last-layer") == ["fc4"]
+    monkeypatch.setattr(trajectory, "leading_eigenvalues", None)
+    assert needed("run-neurons") == []
 
 
 def test_steps_can_be_logarithmic_and_have_a_zero(runs: Sequence[Run]) -> None:
