@@ -7,6 +7,8 @@ that occur several times are all found. ARPACK's single vector can miss them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from condcli.stats import FloatArray
@@ -71,3 +73,33 @@ def _orthonormal(vectors: FloatArray, negligible: float) -> tuple[FloatArray, Fl
     left, sizes, right = np.linalg.svd(vectors, full_matrices=False)
     kept = sizes > negligible
     return right[kept], (left * sizes).T[kept]
+
+
+def largest_eigenpair(
+    product: Callable[[FloatArray], FloatArray], start: FloatArray, tolerance: float
+) -> tuple[float, FloatArray]:
+    """The largest eigenvalue of a symmetric (d, d), and its vector, (d,), of length 1.
+
+    `product` takes v to A v. From `start`, a step a product, until the residual is at most
+    `tolerance` of the eigenvalue, which is then off by about the square of that. Only what the
+    start has a part in is found.
+    """
+    basis = np.empty((8, len(start)))
+    projected = np.zeros((8, 8))
+    following = start / np.linalg.norm(start)
+    for used in range(1, len(start) + 1):
+        if used > len(basis):
+            basis = np.concatenate([basis, np.empty_like(basis)])
+            projected = np.pad(projected, (0, len(projected)))
+        basis[used - 1] = following
+        space, image = basis[:used], product(following)
+        coefficients = space @ image
+        projected[used - 1, :used], projected[:used, used - 1] = coefficients, coefficients
+        rest = image - coefficients @ space
+        rest -= (space @ rest) @ space
+        values, vectors = np.linalg.eigh(projected[:used, :used])
+        length = float(np.linalg.norm(rest))
+        if length * abs(vectors[-1, -1]) <= tolerance * abs(values[-1]):
+            break
+        following = rest / length
+    return float(values[-1]), vectors[:, -1] @ space

@@ -13,24 +13,17 @@ largest eigenvalue is that of the N × N Gram matrix G Gᵀ / N. Lanczos needs o
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import copy
 
 import numpy as np
 import torch
-from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from condcli.capture.large_pages import kept_copy
+from condcli.capture.largest import largest, largest_of_factors
 from condcli.capture.linear_maps import Lookup, RowMap
 from condcli.capture.moments import scaled
 from condcli.capture.ranks import Ranks
-from condcli.stats import FloatArray
-
-Product = Callable[[Tensor], Tensor]
-MOST_IN_GRAM = 2048  # examples: their Gram matrix is 16 MiB in float32
-MORE_VECTORS = 40  # of Lanczos, where few do not suffice
 
 MANY_ROWS = "more than one row per example; --per-example all measures it"
 NO_EXAMPLE_AXIS = "its rows are not ordered by example"
@@ -117,7 +110,7 @@ class ExampleGradients:
             return None
         try:
             return self._kept.lambda_max()
-        except ArpackError:
+        except np.linalg.LinAlgError:
             self.give_up(NOT_FOUND)
             return None
 
@@ -161,29 +154,7 @@ class GradientFactors:
         """The largest eigenvalue over all batches."""
         x, x_power = scaled(torch.cat(self._inputs))
         delta, delta_power = scaled(torch.cat(self._grads))
-        if _gram_pays(len(x), x.shape[1], delta.shape[1]):
-            gram = (x @ x.T).mul_(delta @ delta.T)
-            value = _largest(len(x), x, lambda v: gram @ v)
-        else:
-            start = (x @ _leading(x)) * (delta @ _leading(delta))
-            value = _largest(
-                len(x), x, lambda v: ((x @ (x.T @ (v[:, None] * delta))) * delta).sum(1), start
-            )
-        return value * float(x_power * delta_power) ** 2
-
-
-def _gram_pays(examples: int, d_in: int, d_out: int) -> bool:
-    """Whether the Gram matrix itself, (N, N), takes less than the eight or so products with it."""
-    return examples <= MOST_IN_GRAM and examples * (d_in + d_out) <= 8 * d_in * d_out
-
-
-def _leading(rows: Tensor) -> Tensor:
-    """About the leading right singular vector of (N, d), (d,), from a few of the rows."""
-    rows = rows[:512]
-    vector = rows[int(rows.norm(dim=1).argmax())]
-    for _ in range(4):
-        vector = normalize(rows.T @ (rows @ vector), dim=0)
-    return vector
+        return largest_of_factors(x, delta) * float(x_power * delta_power) ** 2
 
 
 class LookupGradients:
@@ -227,7 +198,7 @@ class LookupGradients:
             table.index_add_(0, rows, v[owners, None] * delta)
             return v.new_zeros(len(v)).index_add_(0, owners, (delta * table[rows]).sum(1))
 
-        return _largest(self._examples, delta, product) * float(power) ** 2
+        return largest(self._examples, delta, product) * float(power) ** 2
 
 
 class Gradients:
@@ -263,39 +234,4 @@ class Gradients:
             total = torch.stack([b.T @ part for b, part in zip(batches, parts, strict=True)]).sum(0)
             return torch.cat([batch @ total for batch in batches])
 
-        return _largest(sum(map(len, batches)), batches[0], product) * power**2
-
-
-def _largest(examples: int, like: Tensor, product: Product, start: Tensor | None = None) -> float:
-    """Largest eigenvalue of ``product`` / N by Lanczos, near ``start`` at first: repeatable."""
-
-    def apply(v: FloatArray) -> FloatArray:
-        vector = torch.from_numpy(np.ascontiguousarray(v)).reshape(-1).to(like)
-        image: FloatArray = (product(vector) / examples).cpu().double().numpy()
-        return image
-
-    if examples == 1:
-        return float(apply(np.ones(1))[0])
-    anywhere = np.random.Generator(np.random.PCG64(0)).standard_normal(examples)
-    near = None if start is None else start.cpu().double().numpy()
-    near = near if near is not None and near.any() else apply(anywhere)
-    if not near.any():
-        return 0.0
-    # The random part reaches what no step from the rest can: examples that share nothing with it.
-    v0 = near / np.linalg.norm(near) + 0.1 * anywhere / np.linalg.norm(anywhere)
-    # The value is closer than this by far: its error goes with the square of the vector's. Few
-    # vectors at a time suffice, and each product is as dear as a backward pass of the layer.
-    precise = like.dtype == torch.float64
-    tolerance, vectors = (1e-12, 8) if precise else (1e-4, 4)
-    operator = LinearOperator((examples, examples), matvec=apply, dtype=np.float64)
-
-    def found(vectors: int) -> float:
-        ncv = min(examples, vectors)
-        return float(
-            eigsh(operator, k=1, v0=v0, tol=tolerance, ncv=ncv, return_eigenvectors=False)[0]
-        )
-
-    try:
-        return found(vectors)
-    except ArpackError:
-        return found(MORE_VECTORS)
+        return largest(sum(map(len, batches)), batches[0], product) * power**2

@@ -9,7 +9,6 @@ import pytest
 import scipy.linalg
 import scipy.sparse.linalg
 import torch
-from scipy.sparse.linalg import ArpackNoConvergence
 from torch import nn
 
 from condcli.analysis.eigenvalues import spectrum_of
@@ -130,27 +129,11 @@ def test_lapack_is_given_no_numbers_that_are_not_finite(
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(("failures", "note"), [(1, ""), (2, "Lanczos does not converge")])
-def test_lanczos_takes_more_vectors_before_it_gives_up(
-    monkeypatch: pytest.MonkeyPatch, failures: int, note: str
-) -> None:
-    asked: list[int] = []
+def test_where_lanczos_fails_the_layer_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def eigh(matrix: np.ndarray) -> Any:
+        raise np.linalg.LinAlgError("Eigenvalues did not converge")
 
-    def eigsh(*arguments: Any, ncv: int, **options: Any) -> Any:
-        asked.append(ncv)
-        if len(asked) <= failures:
-            raise ArpackNoConvergence("no", np.zeros(0), np.zeros(0))
-        return scipy.sparse.linalg.eigsh(*arguments, ncv=ncv, **options)
-
-    network = nn.Sequential(nn.Linear(6, 3))
-    data = (torch.randn(50, 6), torch.arange(50) % 3)
-    expected = probe(network, data).layers["0"]
-    monkeypatch.setattr("condcli.capture.per_example.eigsh", eigsh)
-    found = probe(network, data).layers["0"]
-    assert (asked, found.weight_grad_moment_note) == ([4, 40], note)
-    if note:
-        assert found.weight_grad_moment_lambda_max is None
-    else:
-        assert found.weight_grad_moment_lambda_max == pytest.approx(
-            expected.weight_grad_moment_lambda_max, rel=1e-6
-        )
+    monkeypatch.setattr("numpy.linalg.eigh", eigh)
+    found = probe(nn.Linear(6, 3), (torch.randn(50, 6), torch.arange(50) % 3)).layers["weight"]
+    assert found.weight_grad_moment_lambda_max is None
+    assert found.weight_grad_moment_note == "Lanczos does not converge"

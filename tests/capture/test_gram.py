@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from condcli.capture import per_example
+from condcli.capture.largest import gram_pays
 from condcli.capture.per_example import GradientFactors
 
 
@@ -17,7 +17,7 @@ def test_both_ways_are_those_of_the_gradients(examples: int, gram: bool, scale: 
     delta = scale * torch.randn(examples, 9, generator=source, dtype=torch.float64)
     gradients = torch.einsum("ni,nj->nij", delta, x).flatten(1) / scale
     largest = float(torch.linalg.eigvalsh(gradients.T @ gradients / examples)[-1]) * scale**2
-    assert per_example._gram_pays(examples, 7, 9) == gram
+    assert gram_pays(examples, 7, 9) == gram
     for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
         factors = GradientFactors()
         for piece in range(0, examples, 13):
