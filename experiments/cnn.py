@@ -57,7 +57,10 @@ class Size:
 
 SIZES = {
     "smoke": Size(
-        cifar=Part(arch_args={"depth": 8, "channels": 1, "width": 8}, scaled=(), steps=4),
+        cifar=Part(
+            arch_args={"depth": 8, "channels": 1, "width": 4}, scaled=(), steps=3, images=256
+        ),
+        rates=(0.1,),
         side=32,
         photos="digits",
         count=16,

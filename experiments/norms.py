@@ -85,10 +85,14 @@ def cifar(steps: int, batch: int) -> Part:
 SIZES: dict[str, Size] = {
     "smoke": {
         "mlp": Part(
-            arch_args={"inputs": 64, "depth": 8, "width": 32}, scaled=("fc2", "fc5"), steps=6
+            arch_args={"inputs": 64, "depth": 5, "width": 16}, scaled=("fc2",), steps=3, images=256
         ),
         "resnet": Part(
-            arch_args={"depth": 8, "channels": 1, "width": 8}, scaled=("stage1.0.conv1",), steps=4
+            arch_args={"depth": 8, "channels": 1, "width": 4},
+            scaled=("stage1.0.conv1",),
+            steps=2,
+            images=256,
+            batch=32,
         ),
     },
     "cpu": {"mlp": mnist(300, 20_000), "resnet": cifar(40, 32)},

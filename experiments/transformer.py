@@ -232,12 +232,17 @@ def remarks(found: Mapping[str, Found]) -> str:
     ]
     ends = {name: each["last"]["gradient ffn 2"] for name, each in found.items()}
     ratios = ", ".join(f"{NAMES[name]} {grads[0] / grads[-1]:.2g}" for name, grads in ends.items())
-    return (
+    text = (
         f"Medians over the blocks:\n\n{table(header, lines)}\n{FLOOR} Seen besides: at the end, "
-        f"‖∂L/∂W‖ of ffn 2 in the first block over that in the last is: {ratios}. Where post-LN is "
-        "trained without warm-up, the gradients of the lower blocks are gone, and all that the "
-        "upper ones see is nearly one vector: the picture of a plain MLP that does not train."
+        f"‖∂L/∂W‖ of ffn 2 in the first block over that in the last is: {ratios}."
     )
+    if ends["post"][0] < 0.01 * ends["post"][-1]:
+        text += (
+            " Where post-LN is trained without warm-up, the gradients of the lower blocks are gone, "
+            "and all that the upper ones see is nearly one vector: the picture of a plain MLP that "
+            "does not train."
+        )
+    return text
 
 
 def summary(found: Mapping[str, Found]) -> str:
