@@ -20,10 +20,13 @@ from condcli.stats import FloatArray
 _SMALL = 32  # up to here, all groups at once are quicker
 _LEAST = 1e-12  # of the largest eigenvalue of WᵀW: σ from 1e-6 · σ_max
 _SQUARABLE = (1e-100, 1e100)
+_WORTH_THREADS = 2**12  # entries: fewer are decomposed sooner than threads start
 
 
 def singular_values_of_each(stacks: Mapping[str, FloatArray]) -> list[FloatArray]:
     """What `singular_values` gives for each, found side by side; the keys are their names."""
+    if sum(stack.size for stack in stacks.values()) < _WORTH_THREADS:
+        return [singular_values(stack, name) for name, stack in stacks.items()]
     with ThreadPoolExecutor(len(stacks)) as pool:
         return list(pool.map(singular_values, stacks.values(), stacks))
 

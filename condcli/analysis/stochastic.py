@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from condcli.analysis.solvers import EigenSolver
 from condcli.errors import CannotFinishError, UsageError
 from condcli.stats import FloatArray
 
@@ -75,7 +76,8 @@ def extreme_eigenvalues(
     if not 1 <= count <= size:
         raise UsageError(f"{count} of {size} eigenvalues cannot be asked for", "ask for fewer")
     if count >= size - 1 or size <= _SMALL:
-        values = np.linalg.eigvalsh(_symmetric(operator @ np.eye(size)))
+        solve = EigenSolver(np.linalg.eigvalsh, "the matrix")
+        values: FloatArray = solve(_symmetric(operator @ np.eye(size))[None])[0]
         return values[:count] if end == "SA" else values[::-1][:count]
     if end == "LA":
         return _largest(lambda v: operator @ v, size, count, _ACCURACY, seed)

@@ -133,7 +133,7 @@ class ComputedWeights:
 
     def _sources(self, origin: Origin) -> list[int]:
         """In the model's own order."""
-        return [parameter for parameter in self._weights.parameters if parameter in origin]
+        return sorted(origin, key=self._weights.place)
 
     def _name(self, operand: Tensor, origin: Origin, running: nn.Module) -> str:
         """A weight's name: the running module's attribute, that module, or the first source."""

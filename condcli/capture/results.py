@@ -15,6 +15,10 @@ from condcli.capture.mode import Capture
 from condcli.capture.weights import Block, Piece, WeightIndex, whole
 from condcli.stats import DID_NOT_RUN, LayerStats, SkippedParameter
 
+# Giving back looks through all memory that is taken: after each of ten thousand small layers, that
+# would take as long as all else.
+WORTH_IT = 2**22  # bytes
+
 
 def finished(
     capture: Capture,
@@ -25,8 +29,9 @@ def finished(
 ) -> tuple[dict[str, LayerStats], dict[str, SkippedParameter]]:
     """The complete layers, and what was skipped; each number of the model's is in one of them.
 
-    ``give_back`` is called after each, whose memory is free then. Raises InputError naming the
-    layer where a number that is not finite came up first, unless such are allowed.
+    ``give_back`` is called whenever the sums of ``WORTH_IT`` bytes of layers are free, and at the
+    end. Raises InputError naming the layer where a number that is not finite came up first, unless
+    such are allowed.
     """
     missing = {
         name: why for name, layer in capture.layers.items() if (why := _missing(capture, layer))
@@ -34,9 +39,10 @@ def finished(
     complete = [layer for name, layer in capture.layers.items() if name not in missing]
     require_finite(complete, capture.options)
     account = Account(capture.weights)
-    layers = {}
+    layers, waiting = {}, 0
+    complete.reverse()
     while complete:  # each goes with its sums, which take as much memory as what comes of them
-        layer = capture.layers.pop(complete.pop(0).name)
+        layer = capture.layers.pop(complete.pop().name)
         layers[layer.name] = layer.stats(
             examples=examples,
             terms=terms,
@@ -44,10 +50,21 @@ def finished(
             other_use=_other_use(capture, layer),
             mergeable=capture.options.shard != WHOLE,
         )
+        waiting += _bytes(layers[layer.name])
         del layer
-        give_back()
+        if waiting >= WORTH_IT:
+            give_back()
+            waiting = 0
+    give_back()
     reasons = {name: why for name, (*_, why) in capture.left_out.items()} | missing
     return layers, _skipped(capture, account, reasons)
+
+
+def _bytes(layer: LayerStats) -> int:
+    """What the moments of a layer take."""
+    return sum(
+        moment.nbytes for moment in (layer.input_moment, layer.grad_moment) if moment is not None
+    )
 
 
 class Account:

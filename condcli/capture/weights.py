@@ -66,6 +66,7 @@ class WeightIndex:
 
     def __init__(self, model: nn.Module) -> None:
         self.parameters = {id(p): p for p in model.parameters()}
+        self._places = {key: place for place, key in enumerate(self.parameters)}
         self._owners: dict[int, list[tuple[str, nn.Module]]] = {key: [] for key in self.parameters}
         for path, module in model.named_modules():
             for name, parameter in module.named_parameters(prefix=path, recurse=False):
@@ -75,6 +76,10 @@ class WeightIndex:
             for key, parameter in self.parameters.items()
             if parameter.dim() >= 2
         }
+
+    def place(self, parameter: int) -> int:
+        """Where the parameter with this id is in the model's own order."""
+        return self._places[parameter]
 
     def owner(self, parameter: int) -> tuple[str, nn.Module]:
         """Name of a parameter of the model, and the module that has it; the first of several."""

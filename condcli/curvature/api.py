@@ -190,8 +190,9 @@ def scale_law(
     Each layer that ``layers`` and ``exclude`` leave is scaled in turn, alone, and all are measured,
     in float64. The other ``options`` are those of `exact`. The model is left exactly as it was.
 
-    Raises a CondcliError: UsageError for an alpha that is not positive or is 1, InputError when
-    model and data do not fit each other or no layer can be scaled.
+    Raises a CondcliError: UsageError for an alpha that is not positive or is 1, and where no layer
+    is left to scale; InputError when model and data do not fit each other, no layer can be scaled,
+    or a number is not finite.
     """
     from condcli.capture.options import Options
     from condcli.curvature.scaling import scaled_layers

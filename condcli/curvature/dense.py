@@ -21,6 +21,7 @@ from torch import Tensor
 
 from condcli.analysis.eigenvalues import spectrum_of
 from condcli.analysis.exact import WHOLE, ExactBlock, KroneckerFactors
+from condcli.analysis.solvers import EigenSolver
 from condcli.capture.fisher import OutputCurvature, one_by_one, output_curvature, trials
 from condcli.curvature.columns import (
     Columns,
@@ -217,12 +218,14 @@ def _block(
     name: str, layer: LayerColumns, columns: Columns, small: Tensor, terms: int
 ) -> ExactBlock:
     inputs, grads = layer.sums.moments()
+    names = [f"layer {name!r}: {sign}" for sign in ("Σ_x", "Σ_∇h")]
+    x, delta = (EigenSolver(np.linalg.eigvalsh, each) for each in names)
     rows, scale = layer.sums.rows, layer.sums.rows / terms
     norms = (inputs**2).sum((1, 2)) * (grads**2).sum((1, 2))
     factors = KroneckerFactors(
-        input=spectrum_of(_numpy(inputs), rows=rows, eps=EPS, name=f"layer {name!r}: Σ_x"),
+        input=spectrum_of(_numpy(inputs), rows=rows, eps=EPS, name=names[0], solve=x),
         grad=spectrum_of(
-            _numpy(grads), rows=rows * columns.count, eps=EPS, name=f"layer {name!r}: Σ_∇h"
+            _numpy(grads), rows=rows * columns.count, eps=EPS, name=names[1], solve=delta
         ),
         scale=scale,
         squared_norm=scale**2 * float(norms.sum()),
@@ -244,7 +247,8 @@ def _eigenvalues(matrix: Tensor, name: str) -> FloatArray:
             f"layer {name!r}: its gradients hold NaN or infinity",
             "look at the checkpoint and its data",
         )
-    values: FloatArray = np.linalg.eigvalsh(_numpy(matrix))[::-1]
+    solve = EigenSolver(np.linalg.eigvalsh, f"layer {name!r}: its exact block")
+    values: FloatArray = solve(_numpy(matrix)[None])[0, ::-1]
     return np.maximum(values, 0.0)
 
 

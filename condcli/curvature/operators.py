@@ -64,6 +64,11 @@ class CurvatureOperator(LinearOperator):
                     found = self._product(output, result, parameters, tangents, place)
                 total += self._picked(found, parameters).cpu()
                 terms += result.terms
+        if vector.isfinite().all() and not total.isfinite().all():
+            raise InputError(
+                f"the gradients of {', '.join(self.blocks)} hold NaN or infinity",
+                "look at the checkpoint and its data",
+            )
         image: FloatArray = (total / terms).numpy()
         return image
 

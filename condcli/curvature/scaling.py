@@ -17,7 +17,7 @@ from condcli.capture.mode import Capture
 from condcli.capture.weights import Block, Use
 from condcli.curvature.operators import weight_blocks
 from condcli.curvature.setting import Setting
-from condcli.errors import InputError
+from condcli.errors import InputError, UsageError
 
 
 @dataclass(eq=False)
@@ -75,6 +75,18 @@ class Run:
     output_grads: list[Tensor] = field(default_factory=list)
     loss: float = 0.0
 
+    def require_finite(self) -> None:
+        """Raise InputError naming the first layer with a number that is not finite."""
+        numbers = {f"layer {name}: its inputs": sizes.inputs for name, sizes in self.sizes.items()}
+        numbers["the losses"] = self.loss
+        for name, sizes in reversed(self.sizes.items()):
+            numbers[f"layer {name}: its gradients"] = sizes.grads
+        for what, number in numbers.items():
+            if not math.isfinite(number):
+                raise InputError(
+                    f"{what} hold NaN or infinity", "look at the checkpoint and its data"
+                )
+
 
 def scaled_layers(
     setting: Setting,
@@ -86,14 +98,20 @@ def scaled_layers(
     """The mean loss as it is, and what each wanted layer's weight times α does, one at a time.
 
     The gradient at the network's output is that of the unscaled network throughout, as in the
-    theorems. Raises InputError where no wanted layer has a weight that can be scaled.
+    theorems. Raises UsageError where no layer is wanted, and InputError where none has a weight
+    that can be scaled or a number of the unscaled network is not finite.
     """
-    blocks = {name: block for name, block in weight_blocks(setting).items() if wanted(name)}
+    every = weight_blocks(setting)
+    blocks = {name: block for name, block in every.items() if wanted(name)}
     if not blocks:
-        raise InputError("there is no layer of that name to scale", "see condcli inspect")
+        raise UsageError(
+            "--layers, less what --exclude names, leaves no layer to scale",
+            f"give globs of names such as {', '.join([*every][:3])}",
+        )
     found = []
     with setting.lent():
         before = _run(setting, None)
+        before.require_finite()
         for done, (name, block) in enumerate(blocks.items()):
             progress(done, len(blocks))
             with _times(block, alpha):

@@ -7,7 +7,7 @@ and a file saved by safetensors has one name only for weights that are tied.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -38,12 +38,11 @@ def fitted(given: Mapping[str, Tensor], module: nn.Module, prefix: str) -> Fit |
     `prefix` was stripped off their names before. Raises InputError when several parts are.
     """
     expected = module.state_dict()
+    parts = {name.partition(".")[0] for name in expected}
     ties = _tied_names(module)
     whole = {prefix + name: tensor for name, tensor in given.items()}
     for tensors in (given, whole, *_within_the_module(given, expected)):
-        inside = {
-            name: tensor for name, tensor in tensors.items() if not _is_beside(name, expected)
-        }
+        inside = {name: tensor for name, tensor in tensors.items() if not _is_beside(name, parts)}
         if (fit := _exact(inside, expected, ties)) is not None:
             left = tensors.keys() - inside.keys()
             return Fit(tensors=fit, note=left_out(left) if left else None)
@@ -143,13 +142,10 @@ def _within_the_module(
             yield {prefix + each: tensor for each, tensor in given.items()}
 
 
-def _is_beside(name: str, expected: Mapping[str, Tensor]) -> bool:
-    top, dot, _ = name.partition(".")
-    return (
-        top in BESIDE
-        and name not in expected
-        and not any(each.startswith(top + dot) for each in expected)
-    )
+def _is_beside(name: str, parts: Container[str]) -> bool:
+    """Whether a name is of something beside the network, which has none of its ``parts`` so."""
+    top = name.partition(".")[0]
+    return top in BESIDE and top not in parts
 
 
 def _tied_names(module: nn.Module) -> dict[str, set[str]]:

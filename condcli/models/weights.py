@@ -14,6 +14,7 @@ from condcli import machine
 from condcli.errors import InputError
 from condcli.models.architecture import Adopt, Architecture
 from condcli.models.checkpoint import Checkpoint
+from condcli.models.filling import take_in
 from condcli.models.fit import fitted, left_out, mismatches, of_another_kind
 from condcli.models.parts import parts
 from condcli.models.shapes import built_weightless
@@ -59,10 +60,8 @@ def fill(
     if fit is None:
         raise _misfit(checkpoint, architecture, mismatches(state_dict, module))
     _check_kinds(fit.tensors, module, checkpoint, architecture)
-    if architecture.is_weightless:
-        module.load_state_dict(_unshared(fit.tensors), strict=False, assign=True)
-    else:
-        module.load_state_dict(fit.tensors, strict=False)
+    weightless = architecture.is_weightless
+    take_in(module, _unshared(fit.tensors) if weightless else fit.tensors, assign=weightless)
     return Filled(module=module, notes=(fit.note,) if fit.note else ())
 
 

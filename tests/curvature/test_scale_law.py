@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import condcli
 from condcli.analysis.scale_law import ScaleEffect, nearest_law, predicted, scale_law_row
-from condcli.errors import InputError, UsageError
+from condcli.errors import UsageError
 
 NAMES = ("0", "1", "2", "3")
 
@@ -163,5 +163,5 @@ def test_an_alpha_that_scales_nothing_is_refused(alpha: float) -> None:
 
 
 def test_a_glob_without_layers_is_an_error() -> None:
-    with pytest.raises(InputError, match="no layer of that name"):
+    with pytest.raises(UsageError, match="leaves no layer to scale"):
         condcli.scale_law(Chain(False), data(), layers=["fc*"])

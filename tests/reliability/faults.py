@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -55,19 +56,23 @@ def network(line: str) -> Callable[[Path], None]:
     return make
 
 
+def with_everything(folder: Path) -> None:
+    """What the commands read: a model, statistics twice, and bounds of a diagnosis."""
+    with_model(folder)
+    with_stats(folder)
+    shutil.copy(folder / "stats.h5", folder / "again.h5")
+    (folder / "bounds.toml").write_text("kappa = 9\n")
+
+
 def disk(line: str, call: str, error: str, code: int, said: str, **where: Any) -> Case:
     """A command during which a call of the system fails."""
     name = " ".join([line, "when", call, "gives", error, *map(str, where.values())])
-    return Case(
-        name, words(line, with_model, with_stats), code, said, fault=Fault(call, error, **where)
-    )
+    return Case(name, words(line, with_everything), code, said, fault=Fault(call, error, **where))
 
 
 def injected(line: str, function: str, code: int, said: str) -> Case:
     name = f"{function}: {line}"
-    return Case(
-        name, words(line, with_model, with_stats), code, said, inject=f"{__name__}:{function}"
-    )
+    return Case(name, words(line, with_everything), code, said, inject=f"{__name__}:{function}")
 
 
 def own(line: str, code: int, said: str, options: str = "") -> Case:
@@ -155,6 +160,14 @@ def _raising(error: Exception) -> Callable[..., Any]:
     return fail
 
 
+_BOUNDS = "diagnose stats.h5 --thresholds bounds.toml"
+_CURVATURE = "model.pt --data digits --samples 8"
+_EXPORTS = {
+    form: f"export stats.h5 --to {form} -o new.{form}" for form in ("csv", "npz", "parquet")
+}
+_PICTURES = {form: f"plot depth stats.h5 -o new.{form} --force" for form in ("png", "svg", "pdf")}
+_WRITTEN = {**_EXPORTS, **_PICTURES, "html": "report stats.h5 -o new.html"}
+_EVENTS = "export stats.h5 --to tensorboard -o logs"
 _NEW = f"{PROBE} -o new.h5"
 _SCAFFOLD = "inspect model.pt --scaffold new.py"
 FAULTS = [
@@ -172,6 +185,17 @@ FAULTS = [
     disk("domination stats.h5", "read", "EIO", 3, "stats.h5", path="stats.h5", nth=6),
     disk("neurons stats.h5", "read", "EIO", 3, "stats.h5", path="stats.h5", nth=3),
     disk("inspect stats.h5", "read", "EIO", 3, "stats.h5", path="stats.h5", nth=9),
+    disk("compare stats.h5 again.h5", "read", "EIO", 3, "again.h5", path="again.h5"),
+    disk("dynamics stats.h5", "read", "EIO", 3, "stats.h5", path="stats.h5", nth=2),
+    disk("dynamics stats.h5 --steps", "open", "EACCES", 3, "stats.h5", path="stats.h5"),
+    disk(_EXPORTS["npz"], "read", "ESTALE", 3, "stats.h5", path="stats.h5", nth=5, lasting=True),
+    disk(_PICTURES["png"], "read", "EIO", 3, "stats.h5", path="stats.h5", nth=4),
+    disk(_WRITTEN["html"], "read", "EIO", 3, "stats.h5", path="stats.h5", nth=4),
+    disk("diagnose stats.h5", "read", "EIO", 3, "stats.h5", path="stats.h5", nth=7),
+    disk(_BOUNDS, "open", "EIO", 3, "bounds.toml", path="bounds.toml"),
+    disk(_BOUNDS, "read", "EIO", 3, "bounds.toml", path="bounds.toml"),
+    disk(f"exact {_CURVATURE}", "read", "EIO", 3, "model.pt", path="model.pt"),
+    disk(f"scale-law {_CURVATURE}", "open", "EIO", 3, "model.pt", path="model.pt"),
     # outputs
     disk(_NEW, "open", "EROFS", 5, "new.h5", lasting=True, path="/."),
     disk(_NEW, "write", "ENOSPC", 5, "new.h5: cannot be written (No space left on device)"),
@@ -187,11 +211,27 @@ FAULTS = [
     disk("spectrum stats.h5 --cache", "rename", "EIO", 5, "stats.h5", lasting=True),
     disk(_SCAFFOLD, "write", "ENOSPC", 5, "new.py: cannot be written"),
     disk(_SCAFFOLD, "fsync", "EIO", 5, "new.py: cannot be written"),
+    *(
+        disk(line, call, error, 5, f"new.{form}: cannot be written")
+        for form, line in _WRITTEN.items()
+        for call, error in (("write", "ENOSPC"), ("fsync", "EIO"))
+    ),
+    disk(_EXPORTS["csv"], "rename", "EIO", 5, "new.csv: cannot be written", lasting=True),
+    disk(_PICTURES["png"], "rename", "EROFS", 5, "new.png: cannot be written", lasting=True),
+    disk(_WRITTEN["html"], "rename", "EDQUOT", 5, "new.html: cannot be written", lasting=True),
+    disk(_EVENTS, "write", "ENOSPC", 5, "cannot be written"),
+    disk(_EVENTS, "fsync", "EIO", 5, "cannot be written"),
     Case("4 KiB of disk", words(_NEW, with_model), 5, "new.h5: ", limits={"FSIZE": 4096}),
     Case("512 bytes of disk", words(_SCAFFOLD, with_model), 5, "new.py: ", limits={"FSIZE": 512}),
     # memory, files, solvers
     injected("spectrum stats.h5", "memory_error", 5, "memory"),
     injected("domination stats.h5", "memory_error", 5, "memory"),
+    injected("compare stats.h5 again.h5", "memory_error", 5, "memory"),
+    injected("dynamics stats.h5", "memory_error", 5, "memory"),
+    injected("diagnose stats.h5", "memory_error", 5, "memory"),
+    injected(_EXPORTS["csv"], "memory_error", 5, "memory"),
+    injected(_PICTURES["svg"], "memory_error", 5, "memory"),
+    injected(_WRITTEN["html"], "memory_error", 5, "memory"),
     Case(
         "no address space for the weights",
         words("probe large.pt --data digits --samples 20", large_model),
@@ -200,6 +240,11 @@ FAULTS = [
         inject=f"{__name__}:no_address_space",
     ),
     injected("spectrum stats.h5", "no_solver", 3, "no eigen-solver finds its eigenvalues"),
+    injected("compare stats.h5 again.h5", "no_solver", 3, "no eigen-solver finds its eigenvalues"),
+    injected("dynamics stats.h5", "solver_of_nan", 3, "no eigen-solver finds its eigenvalues"),
+    injected(_WRITTEN["html"], "no_solver", 3, "no eigen-solver finds its eigenvalues"),
+    injected(f"exact {_CURVATURE}", "no_solver", 3, "model.pt"),
+    injected(f"exact {_CURVATURE}", "solver_of_nan", 3, "model.pt"),
     injected("spectrum stats.h5", "solver_of_nan", 3, "no eigen-solver finds its eigenvalues"),
     # what the person's code does, in the midst of a pass
     own("raise ValueError('odd\\nvalue')", 3, "ValueError: odd value"),

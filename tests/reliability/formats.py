@@ -10,7 +10,7 @@ import csv
 import json
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,15 @@ import safetensors.numpy
 import torch
 from pyarrow import parquet
 
+from condcli.analysis.diagnosis import DEFAULTS
+from condcli.analysis.diagnosis.threshold_file import read_thresholds, tomllib
 from condcli.batch import leaves
 from condcli.data import open_data
 from condcli.models import read_checkpoint
 from condcli.statsfile import read as read_stats
 from condcli.statsfile import write as write_stats
 from tests.data.tokenizers import word_tokenizer
-from tests.synthetic import activation, layer, stats
+from tests.synthetic import activation, layer, stats, wide
 
 Numbers = Mapping[str, np.ndarray]
 _RANDOM = np.random.default_rng(0)
@@ -39,6 +41,13 @@ _TENSORS = {name: torch.from_numpy(values) for name, values in _WEIGHTS.items()}
 _X = _RANDOM.standard_normal((12, 5), dtype=np.float32)
 _Y = np.arange(12) % 3
 _IMAGES = _RANDOM.integers(0, 256, (10, 28, 28), dtype=np.uint8)
+_BOUNDS = """# bounds of a diagnosis
+depth_decades_warning = 4.5
+depth_decades_error = 9
+kappa = 12_000
+"full_share" = 0.75
+dying_share_error = 8.5e-1
+"""
 _BOOK = "the cat sat on the mat and a dog sat on the cat " * 15
 
 
@@ -83,6 +92,16 @@ def every_record(folder: Path) -> Numbers:
         for key in record.__dataclass_fields__
         if (value := getattr(record, key)) is not None and not isinstance(value, str)
     }
+
+
+def thresholds(folder: Path) -> Numbers:
+    found = asdict(read_thresholds(folder / "t.toml"))
+    return {name: np.array(value) for name, value in found.items()}
+
+
+def _plain_thresholds(folder: Path) -> Numbers:
+    found = asdict(DEFAULTS) | tomllib.loads((folder / "t.toml").read_text())
+    return {name: np.array(float(value)) for name, value in found.items()}
 
 
 def write_distributed(folder: Path) -> None:
@@ -259,6 +278,17 @@ FORMATS: Mapping[str, Format] = {
             stats(layer("fc1"), layer("fc2", order=1), activations=(activation(),)), at / "stats.h5"
         ),
         every_record,
+    ),
+    "statistics with factors": Format(
+        "stats.h5",
+        lambda at: write_stats(
+            stats(wide("fc1"), wide("fc2", order=1, error=0.5), layer("fc3", order=2)),
+            at / "stats.h5",
+        ),
+        every_record,
+    ),
+    "thresholds": Format(
+        "t.toml", lambda at: (at / "t.toml").write_text(_BOUNDS), thresholds, _plain_thresholds
     ),
     "npz of data": Format("d.npz", lambda at: np.savez(at / "d.npz", x=_X, y=_Y), data("{}/d.npz")),
     "tensors of data": Format(

@@ -17,6 +17,7 @@ from tests.reliability.runner import Outcome, Runner
 # Attributes that tell of a run and not of what it measured, and the digest over them all.
 OF_A_RUN = {"created", "pass_seconds", "peak_memory_bytes", "blake2b"}
 BATCHES = 8
+PATIENCE = 300.0  # seconds for a probe that takes three, on a machine that has much else to do
 NETWORK = """
 import os, random, threading, time
 import numpy as np
@@ -93,7 +94,7 @@ class Bench:
 
     def probe(self, folder: Path, *more: str, **how: Any) -> Outcome:
         """Run the probe, to its end or until the signals of ``how`` come."""
-        return self.runner.run([*PROBE, *more], folder, **how)
+        return self.runner.run([*PROBE, *more], folder, timeout=PATIENCE, **how)
 
     def ended(
         self, folder: Path, batch: int, *by: signal.Signals, after: float = 0, **how: Any
@@ -130,7 +131,7 @@ def bench(runner: Runner, place: Path) -> Bench:
     torch.manual_seed(0)
     torch.save(scope["Net"]().state_dict(), inputs / "model.pt")
     shutil.copytree(inputs, whole)
-    outcome = runner.run(PROBE, whole)
+    outcome = runner.run(PROBE, whole, timeout=PATIENCE)
     assert outcome.code == 0, outcome
     return Bench(runner, inputs, whole / "out.h5")
 

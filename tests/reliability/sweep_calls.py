@@ -11,22 +11,25 @@ from collections.abc import Iterator
 from itertools import count, islice
 from pathlib import Path
 
-from tests.reliability.bad_options import PROBE
-from tests.reliability.invariants import leaves_nothing, says_one_line, state
+from tests.reliability.invariants import State, leaves_nothing, says_one_line, state
 from tests.reliability.nth_call import Fault
 from tests.reliability.runner import Outcome, Runner
-from tests.reliability.sweep_writing import is_whole, prepare
+from tests.reliability.sweep_writing import COMMANDS as WRITING
+from tests.reliability.sweep_writing import STATISTICS, is_whole, output_of, prepare
 
+_CURVATURE = "model.pt --data digits --samples 4"
 COMMANDS = {
-    "probe": f"{PROBE} -o out.h5 --force",
-    "merge": "merge 1.h5 2.h5 -o out.h5 --force",
-    "spectrum": "spectrum out.h5",
-    "cache": "spectrum out.h5 --cache",
-    "domination": "domination out.h5",
+    **WRITING,
+    "spectrum": "spectrum in.h5",
+    "domination": "domination in.h5",
+    "diagnose": "diagnose in.h5 --thresholds bounds.toml",
+    "compare": "compare in.h5 out.h5",
+    "dynamics": "dynamics in.h5",
+    "exact": f"exact {_CURVATURE}",
+    "scale-law": f"scale-law {_CURVATURE}",
     "inspect": "inspect model.pt",
     "scaffold": "inspect model.pt --scaffold net.py --force",
 }
-WRITES = ("probe", "merge", "cache", "scaffold")
 ERRORS = {
     "open": "EMFILE",
     "read": "EIO",
@@ -45,6 +48,7 @@ def faults(runner: Runner, name: str, call: str, most: int | None = None) -> Cou
             folder = Path(place).resolve()
             prepare(folder, width=8)
             (folder / "net.py").write_text("# to be replaced\n")
+            (folder / "bounds.toml").write_text("kappa = 9\n")
             end = _end(runner, folder, name, Fault(call, ERRORS[call], nth))
         if end is None:
             break
@@ -54,12 +58,12 @@ def faults(runner: Runner, name: str, call: str, most: int | None = None) -> Cou
 
 def _end(runner: Runner, folder: Path, name: str, fault: Fault) -> str | None:
     """What came of it; None where there are not so many calls."""
-    before, old = state(folder), (folder / "out.h5").read_bytes()
+    before = state(folder)
     outcome = runner.run(COMMANDS[name].split(), folder, fault=fault)
     if not outcome.struck:
         return None
     if outcome.code == 0:
-        _is_sound(runner, folder, name, outcome, old)
+        _is_sound(runner, folder, name, outcome, before)
         return "got over it"
     assert outcome.code in SEVERE, (name, fault, outcome)
     says_one_line(outcome, "")
@@ -67,13 +71,19 @@ def _end(runner: Runner, folder: Path, name: str, fault: Fault) -> str | None:
     return "refused"
 
 
-def _is_sound(runner: Runner, folder: Path, name: str, outcome: Outcome, old: bytes) -> None:
-    """A command that claims to have succeeded has: its file is whole, or its answer the usual."""
-    assert is_whole(folder / "out.h5")
-    assert not [*folder.glob(".*")]
-    if name not in WRITES:
-        assert (folder / "out.h5").read_bytes() == old
-        assert outcome.out == runner.run(COMMANDS[name].split(), folder).out
+def _is_sound(runner: Runner, folder: Path, name: str, outcome: Outcome, before: State) -> None:
+    """A command that claims to have succeeded has: what it wrote and said is what it always is, and
+    all else is as it was.
+    """
+    own = {output_of(name)} if name in WRITING else {"net.py"} if name == "scaffold" else set()
+    after = state(folder)
+    assert {file for file in {*before, *after} if before.get(file) != after.get(file)} <= own
+    if name in STATISTICS:  # these also say when they were written
+        assert is_whole(folder / output_of(name))
+        return
+    written = [(folder / file).read_bytes() for file in own]
+    assert outcome.out == runner.run(COMMANDS[name].split(), folder).out
+    assert written == [(folder / file).read_bytes() for file in own]
 
 
 def every(runner: Runner) -> Iterator[tuple[str, str, Counter[str]]]:

@@ -1,7 +1,7 @@
 """An output is absent, untouched or whole: on full disks, after kills, among other writers.
 
-`python -m tests.reliability.sweep_writing` tries every 4 KiB of disk, 200 kills and 20 writers at
-once, and prints what it tried; test_writing_sweep.py tries a few of each.
+`python -m tests.reliability.sweep_writing` tries every 4 KiB of disk, some hundred kills and 20
+writers at once, and prints what it tried; test_writing_sweep.py tries a few of each.
 """
 
 from __future__ import annotations
@@ -28,18 +28,36 @@ COMMANDS = {
     "probe": f"{PROBE} -o out.h5 --force",
     "merge": "merge 1.h5 2.h5 -o out.h5 --force",
     "cache": "spectrum out.h5 --cache",
+    "csv": "export in.h5 --to csv -o out.csv --force",
+    "npz": "export in.h5 --to npz -o out.npz --force",
+    "parquet": "export in.h5 --to parquet -o out.parquet --force",
+    "report": "report in.h5 -o out.html --force",
+    "png": "plot depth in.h5 -o out.png --force",
+    "svg": "plot depth in.h5 -o out.svg --force",
+    "pdf": "plot depth in.h5 -o out.pdf --force",
 }
+STATISTICS = ("probe", "merge", "cache")  # what these write
+_ENDINGS = {"report": "html"}
 BLOCK = 4096
+MOMENTS = 34  # of each command, twice
 NAMED = "tests.reliability.sweep_writing:without_unnamed"  # called in the child
-FULL = "out.h5: cannot be written (File too large); free some space"
+FULL = "cannot be written (File too large); free some space"
+
+
+def output_of(command: str) -> str:
+    """The name of the file that a command writes."""
+    return "out.h5" if command in STATISTICS else f"out.{_ENDINGS.get(command, command)}"
 
 
 def prepare(folder: Path, *, width: int) -> None:
-    """What the commands read, with matrices of this width, and an older out.h5."""
+    """What the commands read, with matrices of this width, and an older file of every output."""
     with_model(folder)
     moment = diagonal(*np.linspace(1, 2, width))
     layers = [layer(name, moment, moment, order=i) for i, name in enumerate(("fc1", "fc2"))]
     write(stats(*layers), folder / "out.h5")
+    write(stats(*(layer(f"fc{i}", order=i) for i in range(20))), folder / "in.h5")
+    for command in COMMANDS.keys() - {*STATISTICS}:
+        (folder / output_of(command)).write_bytes(b"older")
     size = sum(item.parameters for item in layers)
     for number in (1, 2):
         parts = [
@@ -50,8 +68,10 @@ def prepare(folder: Path, *, width: int) -> None:
         write(part, folder / f"{number}.h5")
 
 
-def is_whole(path: Path) -> bool:
-    """Whether everything in the file loads; InputError names what does not."""
+def is_whole(path: Path, like: bytes | None = None) -> bool:
+    """Whether everything in a statistics file loads; another output is ``like`` the usual one."""
+    if like is not None:
+        return path.read_bytes() == like
     found = read(path)
     return all(part[name] for part in _sections(found) for name in part)
 
@@ -60,9 +80,27 @@ def _sections(found: object) -> Iterator[dict[str, object]]:
     return (getattr(found, section) for section in schema.SECTIONS)
 
 
+def usual(
+    runner: Runner, folder: Path, command: str, inject: str = ""
+) -> tuple[Outcome, bytes | None]:
+    """How the command ends undisturbed, and what it writes, if that is the same each time.
+
+    The older file is there again afterwards.
+    """
+    file = folder / output_of(command)
+    old = file.read_bytes()
+    outcome = runner.run(COMMANDS[command].split(), folder, inject=inject)
+    assert outcome.code == 0, outcome
+    like = None if command in STATISTICS else file.read_bytes()
+    assert like != old
+    file.write_bytes(old)
+    return outcome, like
+
+
 def full_disk(runner: Runner, folder: Path, command: str, *, step: int = BLOCK) -> int:
     """Run the command with every size that a file may have, until it fits; how many there were."""
-    old = (folder / "out.h5").read_bytes()
+    file = folder / output_of(command)
+    old, like = file.read_bytes(), usual(runner, folder, command)[1]
     size, tries = step, 0  # with none at all, stderr could not take the error either
     while True:
         before = state(folder)
@@ -70,11 +108,12 @@ def full_disk(runner: Runner, folder: Path, command: str, *, step: int = BLOCK) 
         tries += 1
         if outcome.code == 0:
             break
-        holds(outcome, code=5, words=FULL, folder=folder, before=before)
+        words = f"{file.name}: {FULL}"
+        holds(outcome, code=5, words=words, folder=folder, before=before)
         size += step
-    assert is_whole(folder / "out.h5")
-    assert size >= (folder / "out.h5").stat().st_size - step
-    (folder / "out.h5").write_bytes(old)
+    assert is_whole(file, like)
+    assert size >= file.stat().st_size - step
+    file.write_bytes(old)
     return tries
 
 
@@ -82,23 +121,22 @@ def kills(
     runner: Runner, folder: Path, command: str, *, times: int, named: bool, seed: int = 0
 ) -> int:
     """Kill the command at random moments; in how many of them it was still running."""
-    rng = random.Random(seed)
+    rng, file = random.Random(seed), folder / output_of(command)
     arguments, inject = COMMANDS[command].split(), NAMED if named else ""
-    old, others = (folder / "out.h5").read_bytes(), set(os.listdir(folder))
-    usual, killed = runner.run(arguments, folder, inject=inject), 0
-    assert usual.code == 0, usual
+    old, others, killed = file.read_bytes(), set(os.listdir(folder)), 0
+    undisturbed, like = usual(runner, folder, command, inject)
     for _ in range(times):
-        (folder / "out.h5").write_bytes(old)
-        moment = (rng.uniform(0, usual.seconds), signal.SIGKILL)
+        file.write_bytes(old)
+        moment = (rng.uniform(0, undisturbed.seconds), signal.SIGKILL)
         outcome = runner.run(arguments, folder, inject=inject, signals=[moment])
         killed += _ended(outcome)
-        assert (folder / "out.h5").read_bytes() == old or is_whole(folder / "out.h5")
+        assert file.read_bytes() == old or is_whole(file, like)
         more = set(os.listdir(folder)) - others
         assert all(name.startswith(".condcli-") for name in more) if named else not more
-    (folder / "out.h5").write_bytes(old)
+    file.write_bytes(old)
     assert runner.run(arguments, folder).code == 0
     assert set(os.listdir(folder)) == others, "leftovers of kills stay"
-    (folder / "out.h5").write_bytes(old)
+    file.write_bytes(old)
     return killed
 
 
@@ -149,9 +187,11 @@ def main() -> None:
         prepare(Path(large), width=400)
         with Runner() as runner:
             sizes = sum(full_disk(runner, Path(small), command) for command in COMMANDS)
-            print(f"full disk: {sizes} sizes in steps of {BLOCK} bytes, nothing lost")
+            told = f"{sizes} sizes in steps of {BLOCK} bytes, {len(COMMANDS)} commands"
+            print(f"full disk: {told}, nothing lost")
             killed = sum(_all_kills(runner, Path(large)))
-            print(f"kill -9: 200 moments, {killed} before the command was done, nothing lost")
+            moments = MOMENTS * 2 * len(COMMANDS)
+            print(f"kill -9: {moments} moments, {killed} before the command was done, nothing lost")
     for force in (False, True):
         for named in (False, True):
             with tempfile.TemporaryDirectory() as folder:
@@ -161,10 +201,11 @@ def main() -> None:
 
 
 def _all_kills(runner: Runner, folder: Path) -> Iterable[int]:
-    """200 of them: each command, with and without files that have no name."""
+    """Each command, with and without files that have no name."""
     for number, command in enumerate(COMMANDS):
-        for named, times in ((False, 34), (True, 33 if number < 2 else 32)):
-            yield kills(runner, folder, command, times=times, named=named, seed=2 * number + named)
+        for named in (False, True):
+            seed = 2 * number + named
+            yield kills(runner, folder, command, times=MOMENTS, named=named, seed=seed)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from tests.reliability.faults import FAULTS
 from tests.reliability.runner import ROOT
+from tests.reliability.test_bad_inputs import CASES
 
 DOCUMENT = ROOT / "docs" / "reliability.md"
 SWEEPS = sorted(
@@ -54,14 +56,27 @@ def with_row(document: str, name: str, text: str) -> str:
     return row.sub(lambda _: f"| `sweep_{name}` | {text} |", document)
 
 
+def with_count(document: str, name: str, number: int) -> str:
+    """The document with this number between the marks of this name."""
+    between = re.compile(rf"(?<=<!-- {name} -->)\d+(?=<!-- /{name} -->)")
+    return between.sub(str(number), document)
+
+
 def main(names: list[str]) -> int:
-    """Run the sweeps of these names, or all; how many failed, as an exit code."""
+    """Run the sweeps of these names, or all; how many failed, as an exit code.
+
+    The tables' cases are counted anew each time.
+    """
     failed = False
     for name in names or SWEEPS:
         text = found(name)
         failed |= text is None
         if text is not None:
             DOCUMENT.write_text(with_row(DOCUMENT.read_text(encoding="utf-8"), name, text))
+    document = DOCUMENT.read_text(encoding="utf-8")
+    for name, number in (("cases", len(CASES)), ("faults", len(FAULTS))):
+        document = with_count(document, name, number)
+    DOCUMENT.write_text(document, encoding="utf-8")
     return int(failed)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from tests.reliability.faults import FAULTS
-from tests.reliability.sweeps import DOCUMENT, SWEEPS, summary, with_row
+from tests.reliability.sweeps import DOCUMENT, SWEEPS, summary, with_count, with_row
 from tests.reliability.test_bad_inputs import CASES
 
 
@@ -24,6 +24,11 @@ def test_many_lines_are_counted() -> None:
     lines = [f"{size} MiB: exit {0 if size > 9 else 5}" for size in range(20)]
     assert summary(lines) == "20 runs, from 0 MiB on: 10 with exit code 0, 10 with exit code 5"
     assert summary(["a", "b|"]) == r"a<br>b\|"
+
+
+def test_a_count_is_replaced_alone() -> None:
+    text = "<!-- a -->1<!-- /a --> of <!-- b -->2<!-- /b -->"
+    assert with_count(text, "b", 30) == "<!-- a -->1<!-- /a --> of <!-- b -->30<!-- /b -->"
 
 
 def counted(name: str) -> int:

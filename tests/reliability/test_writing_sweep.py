@@ -7,13 +7,21 @@ from pathlib import Path
 import pytest
 
 from tests.reliability.runner import Runner
-from tests.reliability.sweep_writing import COMMANDS, full_disk, kills, prepare, writers
+from tests.reliability.sweep_writing import (
+    COMMANDS,
+    full_disk,
+    kills,
+    prepare,
+    usual,
+    writers,
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_full_disk_leaves_the_old_file(runner: Runner, tmp_path: Path, command: str) -> None:
     prepare(tmp_path, width=40)
-    assert full_disk(runner, tmp_path, command, step=2**13) > 2
+    like = usual(runner, tmp_path, command)[1]
+    assert full_disk(runner, tmp_path, command, step=len(like) // 3 if like else 2**13) > 2
 
 
 @pytest.mark.parametrize("command", COMMANDS)

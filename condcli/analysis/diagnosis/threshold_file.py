@@ -29,7 +29,13 @@ def read_thresholds(path: Path) -> Thresholds:
     a value that is no positive number, and an error's bound below the warning's.
     """
     with opened(path) as file:
-        content = file.read(_LONGEST + 1)
+        try:
+            content = file.read(_LONGEST + 1)
+        except OSError as error:
+            raise InputError(
+                f"{path}: cannot be read ({error.strerror or error})",
+                "check the disk, or copy it anew",
+            ) from error
     if len(content) > _LONGEST:
         raise InputError(f"{path}: is too long for a file of thresholds", "check the path")
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -92,7 +93,9 @@ def styled() -> Iterator[None]:
     require_matplotlib()
     import matplotlib
 
-    with matplotlib.rc_context():
+    with warnings.catch_warnings(), matplotlib.rc_context():
+        # Of panels whose numbers are all the same: `curves` gives them a range afterwards.
+        warnings.filterwarnings("ignore", "Attempting to set identical", UserWarning)
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_RC)
         yield
