@@ -16,7 +16,7 @@ LAYER = {
     "lambda_max": "λ_max(F)",
     "sigma_max_weight": "σ_max(W)",
     "sigma_max_grad": "σ_max(∂L/∂W)",
-    "ratio": "σ_max(∂L/∂W) / σ_max(W)",
+    "ratio": "σ(∂W) / σ(W)",
 }
 KAPPA = {
     "kappa_input": "κ_50%(Σ_x)",

@@ -64,10 +64,7 @@ class Size:
 
 SIZES = {
     "smoke": Size(
-        {
-            "gd": Way("GD", "sgd", None, 3, (0.1, 0.3), images=256),
-            "adam": Way("Adam", "adam", 128, 3, (0.001,)),
-        },
+        {"gd": Way("GD", "sgd", None, 2, (0.1, 0.3), images=256)},
         data="digits",
         arch_args={"inputs": 64, "depth": 8, "width": 32},
     ),
