@@ -239,8 +239,8 @@ def remarks(found: Mapping[str, Found]) -> str:
     if ends["post"][0] < 0.01 * ends["post"][-1]:
         text += (
             " Where post-LN is trained without warm-up, the gradients of the lower blocks are "
-            "gone, and all that the upper ones see is nearly one vector: the picture of a plain MLP "
-            "that does not train."
+            "gone, and all that the upper ones see is nearly one vector: the picture of a plain "
+            "MLP that does not train."
         )
     return text
 
