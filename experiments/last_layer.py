@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import condcli
-from experiments.drawing import COLORS, figure, save
+from experiments.drawing import COLORS, DASHES, figure, save
 from experiments.recipe import Recipe
 from experiments.setup import Check, Outcome, Row, Setup
 from experiments.training import train
@@ -225,16 +225,16 @@ def rows(curves: Mapping[str, Curve], size: Size) -> dict[str, Row]:
 def seen(archs: tuple[str, ...], curves: Mapping[str, Curve], size: Size) -> Row:
     """The losses at each depth, and what of the paper's training is missing."""
     depths = [d for d in sorted(size.steps) if all(f"{arch}{d}" in curves for arch in archs)]
-    parts = [
-        f"depth {d} after {size.steps[d]} steps: "
-        + ", ".join(f"{NAMES[arch]} {late(curves[f'{arch}{d}']['loss']):.2f}" for arch in archs)
-        for d in depths
-    ]
+    parts = []
+    for depth in depths:
+        losses = {NAMES[arch]: curves[f"{arch}{depth}"]["loss"] for arch in archs}
+        short = size.steps[depth] < 3 * LATE
+        told = ", ".join(f"{n} {max(x) if short else late(x):.2f}" for n, x in losses.items())
+        what = "largest loss" if short else f"mean loss of the last {LATE}"
+        parts.append(f"depth {depth}, {what} of {size.steps[depth]} steps: {told}")
     whole = dict(SIZES["full"].steps) == {d: size.steps[d] for d in depths}
     missing = "" if whole else "; the first steps only, not all four depths"
-    return Row(
-        status="reproduced" if whole else "partly", text="loss at " + "; ".join(parts) + missing
-    )
+    return Row(status="reproduced" if whole else "partly", text="; ".join(parts) + missing)
 
 
 def draw(curves: Mapping[str, Curve], size: Size, setup: Setup) -> None:
@@ -242,17 +242,17 @@ def draw(curves: Mapping[str, Curve], size: Size, setup: Setup) -> None:
     drawn, axes = figure(len(size.steps), len(QUANTITIES))
     for line, depth in zip(axes, size.steps, strict=True):
         for panel, (quantity, title) in zip(line, QUANTITIES.items(), strict=True):
-            for color, (arch, name) in zip(COLORS, NAMES.items(), strict=False):
+            for color, dashes, (arch, name) in zip(COLORS, DASHES, NAMES.items(), strict=False):
                 found = curves.get(f"{arch}{depth}")
                 if found:
                     values = found[quantity]
                     steps = range(len(values)) if quantity == "loss" else found["step"]
-                    panel.plot(steps, values, color=color, label=name)
+                    panel.semilogy(steps, values, color=color, ls=dashes, label=name)
             panel.set_title(f"{title}, depth {depth}", fontsize=8)
-            panel.set_xlabel("step")
+            panel.xaxis.get_major_locator().set_params(integer=True)
             if quantity == "loss":
-                panel.axhline(LN10, color="black", lw=0.6, ls=":")
-            else:
-                panel.set_yscale("log")
-    axes[0][0].legend(fontsize=6)
+                panel.axhline(LN10, color="black", lw=0.6, ls=":", label="ln 10")
+    for panel in axes[-1]:
+        panel.set_xlabel("step")
+    drawn.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
     save(drawn, setup.figures / "last_layer.png")
