@@ -53,7 +53,7 @@ def bash(*words: str) -> list[str]:
     [
         (("probe", "m.pt", "--arch", "vgg_"), ["vgg_style", "vgg_style_lastbn"]),
         (("probe", "m.pt", "--data", "cifar"), ["cifar10", "cifar100"]),
-        (("probe", "m.pt", "--conv", ""), ["channels", "patches"]),
+        (("probe", "m.pt", "--conv", ""), ["channels", "patches", "reduce"]),
         (("probe", "m.pt", "--arch", "torchvision", ":", "vit_l"), ["vit_l_16", "vit_l_32"]),
         (
             ("probe", "m.pt", "--arch", "torchvision", ":", "resnet18", "--data", "d"),

@@ -60,7 +60,7 @@ def test_a_gate_tells_what_is_not_normalised(capsys: pytest.CaptureFixture[str])
         (["--alpha", "1"], 2, "scales nothing"),
         (["--alpha", "many"], 2, "--alpha"),
         (["--effects"], 2, "name one, such as --layers fc1"),
-        (["--layers", "fc9"], 3, "no layer of that name"),
+        (["--layers", "fc9"], 2, "leaves no layer to scale"),
     ],
 )
 def test_errors_are_one_line(

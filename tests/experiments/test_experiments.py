@@ -158,7 +158,7 @@ def test_probe_takes_checkpoints_as_they_are(
 ) -> None:
     checkpoint = train("run", recipe, setup(tmp_path)).checkpoints[-1]
     file = tmp_path / "stats.h5"
-    assert run(["--quiet", "probe", str(checkpoint), "--samples", "50", "-o", str(file)]) == 0
+    assert run(["probe", str(checkpoint), "--samples", "50", "-o", str(file)]) == 0
 
 
 def test_the_page_is_what_the_results_give() -> None:

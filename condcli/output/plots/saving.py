@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,8 @@ def save(
     metadata: dict[str, Any] = {**silent, key: escaped(description)}
     with styled():
         figure = draw()
+        image = io.BytesIO()  # matplotlib's PDF has an error of its own after one of the disk
+        figure.savefig(image, format=form, dpi=dpi, metadata=metadata)
         with replacing(path, force=force) as file:
-            figure.savefig(file, format=form, dpi=dpi, metadata=metadata)
+            file.write(image.getbuffer())
     return figure
