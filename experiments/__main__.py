@@ -128,7 +128,13 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--cost", action="store_true", help="only tell the cost")
     parser.add_argument("--no-cost", action="store_true", help="do not take the time to find it")
     parser.add_argument("--write", action="store_true", help="write docs/paper.md")
-    return parser.parse_args()
+    options = parser.parse_args()
+    for name in options.names:
+        if name not in EXPERIMENTS:
+            parser.error(f"no experiment {name}; there are {', '.join(EXPERIMENTS)}")
+    if options.write and options.scale == "smoke":
+        parser.error("--write: docs/paper.md has nothing of the scale smoke")
+    return options
 
 
 if __name__ == "__main__":

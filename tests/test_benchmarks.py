@@ -49,7 +49,7 @@ def workload(*, conv: str = "patches") -> Workload:
     [
         ("condcli", "channels"),
         ("hooks", "channels"),
-        *((name, "patches") for name in CONTESTANTS if name != "bare"),
+        *((name, "patches") for name in CONTESTANTS if not name.startswith("bare")),
     ],
 )
 def test_every_contestant_finds_the_factors_of_plain_hooks(
@@ -78,6 +78,21 @@ def test_a_bare_pass_leaves_the_gradients_of_the_whole_probe_set() -> None:
     task.loss((task.x, task.y)).backward()
     for grad, parameter in zip(found, task.model.parameters(), strict=True):
         torch.testing.assert_close(grad, parameter.grad)
+
+
+def test_a_bare_pass_without_weight_gradients_goes_back_to_the_first_layer() -> None:
+    task = build(workload())
+    seen: list[Tensor] = []
+
+    def note(output: Tensor) -> None:
+        output.register_hook(seen.append)
+
+    run = contestant("bare_no_dw").prepare(task)
+    first = next(iter(task.layers.values()))
+    first.register_forward_hook(lambda _, args, out: note(out))
+    run()
+    assert len(seen) == 3  # one a batch
+    assert all(parameter.grad is None for parameter in task.model.parameters())
 
 
 def test_a_shrunk_workload_has_as_many_batches() -> None:

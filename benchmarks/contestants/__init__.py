@@ -16,6 +16,7 @@ from types import ModuleType
 # Name to the package that it needs beside torch and condcli, as it is called on the index.
 CONTESTANTS: dict[str, str] = {
     "bare": "",
+    "bare_no_dw": "",
     "hooks": "",
     "condcli": "",
     "kronfluence": "kronfluence",

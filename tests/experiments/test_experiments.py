@@ -13,7 +13,7 @@ import torch
 import condcli
 from condcli.cli import run
 from experiments import EXPERIMENTS, SCALES, training
-from experiments.__main__ import finite, keep
+from experiments.__main__ import finite, keep, parsed
 from experiments.document import DOCUMENT, document, section
 from experiments.recipe import Recipe
 from experiments.setup import Setup
@@ -163,6 +163,22 @@ def test_probe_takes_checkpoints_as_they_are(
 
 def test_the_page_is_what_the_results_give() -> None:
     assert document() == DOCUMENT.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [(["nope"], "no experiment nope"), (["--write"], "nothing of the scale smoke")],
+)
+def test_what_cannot_be_run_is_refused_at_once(
+    arguments: list[str],
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["experiments", *arguments])
+    with pytest.raises(SystemExit):
+        parsed()
+    assert told in capsys.readouterr().err
 
 
 def test_what_is_not_a_number_is_null() -> None:
