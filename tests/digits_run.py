@@ -23,6 +23,7 @@ BATCH, RATE = 128, 0.4
 
 def write_run(folder: Path, *, steps: int = STEPS, samples: int = 300) -> None:
     """Train, and probe at step 0, EVERY, 2 · EVERY … `steps`."""
+    folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     model = ZOO["mlp"](inputs=64, depth=10, width=64, init="he")
     optimizer = torch.optim.SGD(model.parameters(), RATE)

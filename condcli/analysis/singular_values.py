@@ -17,6 +17,8 @@ from condcli.analysis.workspace import require_workspace
 from condcli.errors import InputError
 from condcli.stats import FloatArray
 
+ACCURACY = 1e-10  # of σ_max: smaller values are no better known than that
+
 _SMALL = 32  # up to here, all groups at once are quicker
 _LEAST = 1e-12  # of the largest eigenvalue of WᵀW: σ from 1e-6 · σ_max
 _SQUARABLE = (1e-100, 1e100)

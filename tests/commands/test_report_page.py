@@ -83,6 +83,14 @@ def test_it_loads_without_a_complaint_and_asks_nobody_for_anything(
     assert shown.run("[...document.querySelectorAll('canvas')].every((c) => c.width > 200)")
 
 
+def test_it_opens_at_the_first_layer_that_a_finding_names(shown: Browser, page: Path) -> None:
+    findings = data_of(page)["steps"][-1]["findings"]
+    section, index = findings[0]["layers"][0]
+    assert (section, index) != ("layers", 0)
+    chosen = shown.run("document.querySelector('[aria-selected=true]').id")
+    assert chosen == f"{section}-{index}"
+
+
 def test_names_from_files_are_text(shown: Browser) -> None:
     assert shown.run("document.querySelectorAll('img').length") == 0
     assert shown.run("document.title") == "net.pt on digits"

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from condcli.analysis.scaling import Factors
+from condcli.analysis.singular_values import ACCURACY
 from condcli.stats import ActivationStats, FloatArray, LayerStats
 
 DIGITS = 4  # that numbers keep
@@ -40,16 +41,21 @@ def curve(values: FloatArray, points: int) -> dict[str, Any]:
 
 def curves_of(layer: LayerStats, factors: Factors, points: int) -> dict[str, Any]:
     """The resolved eigenvalues of Σ_x and Σ_∇h as reported, the largest noise floor of each, and
-    the singular values of W and of ∂L/∂W.
+    the singular values of W and of ∂L/∂W, as far as they are known.
     """
     return {
         "input": curve(factors.input.lower, points),
         "grad": curve(factors.grad.lower, points),
         "input_floor": rounded(float(factors.input.floor.max(initial=0.0))),
         "grad_floor": rounded(float(factors.grad.floor.max(initial=0.0))),
-        "weight": curve(layer.weight_singular_values, points),
-        "weight_grad": curve(layer.weight_grad_singular_values, points),
+        "weight": curve(_known(layer.weight_singular_values), points),
+        "weight_grad": curve(_known(layer.weight_grad_singular_values), points),
     }
+
+
+def _known(values: FloatArray) -> FloatArray:
+    """Singular values, with 0 for those that are within the error of the largest."""
+    return np.where(values > ACCURACY * values.max(initial=0.0), values, 0.0)
 
 
 def activity(activation: ActivationStats) -> dict[str, Any]:

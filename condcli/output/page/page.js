@@ -5,17 +5,25 @@ const THEMES = ["auto", "light", "dark"];
 let current = null; // {step, item: {section, index} or null, table, sort: {name, up} or null, percent, quantity, theme}
 
 function initial() {
-  const first = page.layers.length ? { section: "layers", index: 0 } : null;
   const known = percentages();
   return {
     step: page.steps.length - 1,
-    item: first ?? (page.activations.length ? { section: "activations", index: 0 } : null),
+    item: firstItem(),
     table: "spectrum",
     sort: null,
     percent: known.includes("80") ? "80" : known[0],
     quantity: "lambda_max",
     theme: "auto",
   };
+}
+
+// What the gravest finding of the last step names; else the first layer, or activation.
+function firstItem() {
+  const named = page.steps.at(-1).findings.flatMap(({ layers }) => layers);
+  const found = named.find((place) => typeof place !== "string");
+  if (found) return { section: found[0], index: found[1] };
+  const section = ["layers", "activations"].find((name) => page[name].length);
+  return section ? { section, index: 0 } : null;
 }
 
 // The part of the address behind #, such as layer=fc3&step=400; what is as at first is left out.

@@ -50,6 +50,20 @@ def test_eigenvalues_under_the_noise_floor_are_not_drawn() -> None:
     assert found["weight_grad"] == {"size": 2, "values": [0.02, 0.01]}
 
 
+def test_singular_values_that_are_only_rounding_are_not_drawn() -> None:
+    one = Spectrum(values=np.ones((1, 3)), floor=np.zeros((1, 1)), ceiling=np.array([[3]]))
+    found = curves_of(
+        layer(
+            weight_singular_values=np.array([1e5, 2e-5, 5e-6]),
+            weight_grad_singular_values=np.array([math.nan, math.nan]),
+        ),
+        Factors(input=one, grad=one, scale=1.0),
+        200,
+    )
+    assert found["weight"]["values"] == [1e5, 2e-5, None]
+    assert found["weight_grad"]["values"] == [None, None]
+
+
 def by_hand(item: ActivationStats) -> dict[str, object]:
     """Unit by unit; a bin holds its lower end."""
     never = always = 0
