@@ -83,12 +83,14 @@ def test_it_loads_without_a_complaint_and_asks_nobody_for_anything(
     assert shown.run("[...document.querySelectorAll('canvas')].every((c) => c.width > 200)")
 
 
-def test_it_opens_at_the_first_layer_that_a_finding_names(shown: Browser, page: Path) -> None:
-    findings = data_of(page)["steps"][-1]["findings"]
-    section, index = findings[0]["layers"][0]
-    assert (section, index) != ("layers", 0)
-    chosen = shown.run("document.querySelector('[aria-selected=true]').id")
-    assert chosen == f"{section}-{index}"
+def test_it_opens_at_what_the_gravest_finding_names(chromium: Browser, tmp_path: Path) -> None:
+    layers = [layer(name, order=order) for order, name in enumerate(["fc1", "fc2", "fc3"])]
+    layers[1] = layer("fc2", order=1, nonfinite="weight gradients")
+    write(stats(*layers), tmp_path / "stats.h5")
+    output = tmp_path / "page.html"
+    assert run(["report", str(tmp_path / "stats.h5"), "-o", str(output)]) == 0
+    opened(chromium, output)
+    assert chromium.run("document.querySelector('#column [aria-selected=true]').id") == "layers-1"
 
 
 def test_names_from_files_are_text(shown: Browser) -> None:
