@@ -31,6 +31,7 @@ test:  ## tests
 
 bench:  ## compare with a bare pass and with other libraries; needs '.[bench]', and an idle machine
 	$(PYTHON) -m benchmarks.run --write docs/performance.md
+	$(PYTHON) -m benchmarks.fisher --write docs/performance.md
 	$(PYTHON) -m benchmarks.commands --write docs/performance.md
 	$(PYTHON) -m benchmarks.spectra --write docs/performance.md
 	$(PYTHON) -m benchmarks.scaling --write docs/performance.md

@@ -25,6 +25,7 @@ class Setting:
     shrink: int = 1  # by how much fewer examples
     device: str = "cpu"
     autocast: str | None = None
+    fisher: str = "empirical"  # whose factors: that, mc or exact
     threads: int = os.cpu_count() or 1
 
 
@@ -95,23 +96,23 @@ class Process:
 
 
 def race(
-    setting: Setting, contestants: Sequence[str], *, rounds: int, check: bool = True
+    setting: Setting, contestants: Sequence[str], *, rounds: int, reference: str | None = "hooks"
 ) -> list[Result]:
     """One result a contestant, in their order; the first run of each is not timed.
 
-    With ``check``, the factors of all are compared with those of plain hooks in float64.
+    The factors of all are compared with those of the ``reference``, a contestant in float64.
     """
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
         folder = Path(temporary)
-        if check:
-            _save_reference(setting, folder)
+        if reference:
+            _save_reference(setting, reference, folder)
         processes = []
         for name in contestants:
             process = stack.enter_context(Process(setting, name, folder))
             process.ask("run")  # which also waits for it to be ready
             processes.append(process)
         runs = [[process.ask("run") for process in processes] for _ in range(rounds)]
-        errors = [process.ask(f"compare {folder}") if check else {} for process in processes]
+        errors = [process.ask(f"compare {folder}") if reference else {} for process in processes]
     return [
         _result(process, list(of_process), error)
         for process, of_process, error in zip(
@@ -120,8 +121,8 @@ def race(
     ]
 
 
-def _save_reference(setting: Setting, folder: Path) -> None:
-    with Process(setting, "hooks", folder, reference=True) as process:
+def _save_reference(setting: Setting, contestant: str, folder: Path) -> None:
+    with Process(setting, contestant, folder, reference=True) as process:
         process.ask("run")
         if not process.ask(f"save {folder}"):
             raise SystemExit(f"the reference in float64 failed: {process.failure}")

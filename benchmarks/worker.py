@@ -103,7 +103,7 @@ def main() -> None:
     torch.set_num_threads(spec["threads"])
     workloads = WORKLOADS | GPU_WORKLOADS | SCALED_WORKLOADS
     workload = shrunk(workloads[spec["workload"]], spec["shrink"])
-    task = build(workload, device=spec["device"], autocast=spec["autocast"])
+    task = build(workload, device=spec["device"], autocast=spec["autocast"], fisher=spec["fisher"])
     if spec["reference"]:
         task = reference(task)
     worker = Worker(contestant(spec["contestant"]), task)

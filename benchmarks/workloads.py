@@ -41,6 +41,7 @@ class Task:
     x: Tensor
     y: Tensor
     autocast: str | None = None  # dtype of the network's pass; None: as it is
+    fisher: str = "empirical"  # what the factors are of: that, mc or exact
 
     @property
     def layers(self) -> dict[str, nn.Module]:
@@ -82,11 +83,24 @@ def shrunk(workload: Workload, divisor: int) -> Workload:
     return replace(workload, examples=examples, batch=batch)
 
 
-def build(workload: Workload, *, device: str = "cpu", autocast: str | None = None) -> Task:
+def build(
+    workload: Workload,
+    *,
+    device: str = "cpu",
+    autocast: str | None = None,
+    fisher: str = "empirical",
+) -> Task:
     """The workload's network, weights and data, from their seeds."""
     model = workload.network().eval().to(device)
     x, y = workload.data(workload.examples)
-    return Task(workload=workload, model=model, x=x.to(device), y=y.to(device), autocast=autocast)
+    return Task(
+        workload=workload,
+        model=model,
+        x=x.to(device),
+        y=y.to(device),
+        autocast=autocast,
+        fisher=fisher,
+    )
 
 
 def reference(task: Task) -> Task:

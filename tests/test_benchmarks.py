@@ -70,6 +70,19 @@ def test_every_contestant_finds_the_factors_of_plain_hooks(
     assert 0 < timed["seconds"] <= timed["whole_seconds"]
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_the_exact_type_has_a_reference_of_another_library(tmp_path: Path) -> None:
+    pytest.importorskip("curvlinops")
+    task = reference(build(workload(), fisher="exact"))
+    truth = Worker(contestant("curvlinops"), task)
+    truth.run()
+    assert truth.save(str(tmp_path)) == {"layers": 2}
+    worker = Worker(contestant("condcli"), build(workload(), fisher="exact"))
+    worker.run()
+    found = worker.compare(str(tmp_path))
+    assert max(found["input_error"], found["grad_error"]) < 1e-5
+
+
 def test_a_bare_pass_leaves_the_gradients_of_the_whole_probe_set() -> None:
     task = build(workload())
     contestant("bare").prepare(task)()

@@ -27,6 +27,7 @@ def prepare(task: Task) -> Callable[[], ProbeStats]:
             device=str(task.x.device),
             batch_size=workload.batch,
             layers=tuple(task.layers),
+            fisher=task.fisher,
             **options,
         )
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from benchmarks.contestants import require_patches
 from benchmarks.workloads import Task
 
+FISHER = {"empirical": "empirical", "mc": "mc", "exact": "type-2"}
 Covariances = tuple[dict[str, Tensor], dict[str, Tensor]]
 Factors = dict[str, tuple[Tensor, Tensor]]
 
@@ -40,7 +41,7 @@ def prepare(task: Task) -> Callable[[], Covariances]:
             nn.CrossEntropyLoss(reduction="sum"),
             params,
             data,
-            fisher_type="empirical",
+            fisher_type=FISHER[task.fisher],
             check_deterministic=False,
             num_data=len(task.x),
             num_per_example_loss_terms=task.y[0].numel(),
