@@ -97,19 +97,31 @@ def no_solver() -> None:
     """LAPACK does not converge, whatever its driver."""
     import scipy.linalg
 
-    failing = _raising(np.linalg.LinAlgError("did not converge"))
-    np.linalg.eigvalsh = np.linalg.eigh = np.linalg.svd = failing
-    scipy.linalg.eigh = scipy.linalg.eigvalsh = scipy.linalg.svd = scipy.linalg.svdvals = failing
+    for solve in (np.linalg.eigvalsh, np.linalg.eigh, np.linalg.svd):
+        _become(solve, _unsolved)
+    scipy.linalg.eigh = scipy.linalg.eigvalsh = _unsolved
+    scipy.linalg.svd = scipy.linalg.svdvals = _unsolved
 
 
 def solver_of_nan() -> None:
     """LAPACK comes back with numbers that are none."""
-    import scipy.linalg
+    no_solver()
+    _become(np.linalg.eigvalsh, _of_nan)
 
-    np.linalg.eigvalsh = scipy.linalg.eigvalsh = lambda matrix, *_, **__: matrix[..., 0] * np.nan
-    no_svd = _raising(np.linalg.LinAlgError("did not converge"))
-    np.linalg.svd = scipy.linalg.svd = scipy.linalg.svdvals = no_svd
-    scipy.linalg.eigh = no_svd
+
+def _become(function: Any, other: Callable[..., Any]) -> None:
+    """Let one of NumPy's functions do what another does, also where it is bound already."""
+    function.__wrapped__.__code__ = other.__code__
+
+
+def _unsolved(*_: Any, **__: Any) -> Any:
+    from numpy.linalg import LinAlgError  # NumPy, in whose place this runs, has not our names
+
+    raise LinAlgError("did not converge")
+
+
+def _of_nan(matrix: Any, *_: Any, **__: Any) -> Any:
+    return matrix[..., 0] * float("nan")
 
 
 def large_model(folder: Path) -> None:
@@ -170,6 +182,22 @@ _WRITTEN = {**_EXPORTS, **_PICTURES, "html": "report stats.h5 -o new.html"}
 _EVENTS = "export stats.h5 --to tensorboard -o logs"
 _NEW = f"{PROBE} -o new.h5"
 _SCAFFOLD = "inspect model.pt --scaffold new.py"
+_SOLVING = (  # commands that read statistics
+    "spectrum stats.h5",
+    "spectrum stats.h5 --cache",
+    "compare stats.h5 again.h5",
+    "dynamics stats.h5",
+    "diagnose stats.h5",
+    _EXPORTS["csv"],
+    _EVENTS,
+    _PICTURES["png"],
+    _WRITTEN["html"],
+)
+_UNSOLVED = {
+    **dict.fromkeys(_SOLVING, "stats.h5: layer 'fc1': its input moment: no eigen-solver finds"),
+    f"exact {_CURVATURE}": "model.pt: layer 'fc1': Σ_x: no eigen-solver finds its eigenvalues",
+    _NEW: "model.pt: layer fc1: its weight: no solver finds its singular values",
+}
 FAULTS = [
     # inputs
     disk(_NEW, "open", "EIO", 3, "model.pt", path="model.pt"),
@@ -239,10 +267,11 @@ FAULTS = [
         "emory",
         inject=f"{__name__}:no_address_space",
     ),
-    injected("spectrum stats.h5", "no_solver", 3, "no eigen-solver finds its eigenvalues"),
-    injected(f"exact {_CURVATURE}", "no_solver", 3, "model.pt"),
-    injected(f"exact {_CURVATURE}", "solver_of_nan", 3, "model.pt"),
-    injected("spectrum stats.h5", "solver_of_nan", 3, "no eigen-solver finds its eigenvalues"),
+    *(
+        injected(line, function, 3, said)
+        for line, said in _UNSOLVED.items()
+        for function in ("no_solver", "solver_of_nan")
+    ),
     # what the person's code does, in the midst of a pass
     own("raise ValueError('odd\\nvalue')", 3, "ValueError: odd value"),
     own("raise MemoryError", 5, "memory"),

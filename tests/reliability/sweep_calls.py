@@ -11,17 +11,22 @@ from collections.abc import Iterator
 from itertools import count, islice
 from pathlib import Path
 
+from condcli.statsfile import write
 from tests.reliability.invariants import State, leaves_nothing, says_one_line, state
 from tests.reliability.nth_call import Fault
 from tests.reliability.runner import Outcome, Runner
 from tests.reliability.sweep_writing import COMMANDS as WRITING
 from tests.reliability.sweep_writing import STATISTICS, is_whole, output_of, prepare
+from tests.synthetic import stats, wide
 
 _CURVATURE = "model.pt --data digits --samples 4"
 COMMANDS = {
     **WRITING,
     "spectrum": "spectrum in.h5",
+    "factors": "spectrum wide.h5",
     "domination": "domination in.h5",
+    "neurons": "neurons in.h5",
+    "verify": "verify in.h5",
     "diagnose": "diagnose in.h5 --thresholds bounds.toml",
     "compare": "compare in.h5 out.h5",
     "dynamics": "dynamics in.h5",
@@ -47,6 +52,7 @@ def faults(runner: Runner, name: str, call: str, most: int | None = None) -> Cou
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place).resolve()
             prepare(folder, width=8)
+            write(stats(wide("fc1"), wide("fc2", order=1, error=0.5)), folder / "wide.h5")
             (folder / "net.py").write_text("# to be replaced\n")
             (folder / "bounds.toml").write_text("kappa = 9\n")
             end = _end(runner, folder, name, Fault(call, ERRORS[call], nth))
