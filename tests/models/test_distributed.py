@@ -116,6 +116,17 @@ def test_a_file_without_a_name_is_damage(folder, name):
         read_checkpoint(changed(folder, rename))
 
 
+@pytest.mark.parametrize("size", [("4",), (4.0,), (None,), ("",), (-4,), (0, 1 << 62, 4)])
+@pytest.mark.parametrize("field", ["size", "sizes", "offsets"])
+def test_a_size_that_is_none_is_damage(folder, field, size):
+    def claim(metadata):
+        entry = metadata.state_dict_metadata["app.model.layer.bias"]
+        setattr(entry if field == "size" else entry.chunks[0], field, size)
+
+    with pytest.raises(InputError, match=r"\.metadata is truncated or damaged"):
+        read_checkpoint(changed(folder, claim))
+
+
 def test_a_size_that_is_not_there_is_noticed(folder):
     def claim(metadata):
         entry = metadata.state_dict_metadata["app.model.layer.bias"]

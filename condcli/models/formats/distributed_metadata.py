@@ -6,6 +6,7 @@ of the format is one of ours, and every other name an offence.
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -145,13 +146,13 @@ def _entries(metadata: _Record) -> Sequence[tuple[str, Entry]]:
         if type(record).__name__ != "TensorStorageMetadata":
             entries.append((name, Entry(keys=keys, piece=places.get((name, ())))))
             continue
-        parts = [(tuple(chunk["offsets"]), tuple(chunk["sizes"])) for chunk in record["chunks"]]
+        parts = [(_shape(chunk["offsets"]), _shape(chunk["sizes"])) for chunk in record["chunks"]]
         chunks = tuple(
             Chunk(places[name, offsets], offsets, sizes)
             for offsets, sizes in parts
             if (name, offsets) in places
         )
-        entries.append((name, Entry(keys=keys, size=tuple(record["size"]), chunks=chunks)))
+        entries.append((name, Entry(keys=keys, size=_shape(record["size"]), chunks=chunks)))
     return entries
 
 
@@ -168,6 +169,15 @@ def _places(metadata: _Record) -> dict[tuple[str, tuple[int, ...]], Place]:
     if len({(place.file, place.start) for place in places.values()}) < len(places):
         raise ValueError  # a flipped bit can point to another tensor's bytes
     return places
+
+
+def _shape(values: Sequence[Any]) -> tuple[int, ...]:
+    """As a tensor's: torch counts its strides in 63 bits, also where a size is 0."""
+    if any(type(value) is not int or value < 0 for value in values):
+        raise TypeError(f"{values!r} is no shape")
+    if math.prod(value or 1 for value in values) >= 2**63:
+        raise ValueError(f"{values!r} is no tensor's shape")
+    return tuple(values)
 
 
 def _text(value: object) -> str:
