@@ -1,8 +1,8 @@
 """Makes the pictures of docs/plots.md: `python docs/plots/make.py --root DATA --work FOLDER`.
 
-DATA holds MNIST (as `condcli probe --data mnist --root DATA` takes it). Into FOLDER go the
-checkpoints, the statistics and, as PNG, the figures; `--copy` puts these beside this file. On one
-thread it takes some ten minutes. Runs whose checkpoints are there are not trained again.
+DATA holds MNIST (as `condcli probe --data mnist --root DATA` takes it). The trainings are recorded
+by `condcli.Recorder`. Into FOLDER go the statistics and, as PNG, the figures; `--copy` puts these
+beside this file. On one thread it takes some minutes. Runs that are there are not trained again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+import condcli
 from condcli.cli import run
 from condcli.data import open_data
-from condcli.models import ZOO, write_checkpoint
+from condcli.models import ZOO
 
 HERE = Path(__file__).parent
 SAMPLES = ("mlp20_default", "mlp20_he", "mlp20_bn")
@@ -32,7 +33,7 @@ DIGITS = "0.3051/0.375"
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A network, how it is trained by SGD, and after which steps it is saved and probed."""
+    """A network, how it is trained by SGD, and which steps and layers are recorded."""
 
     arch: str
     arch_args: dict[str, object]
@@ -43,7 +44,7 @@ class Recipe:
     momentum: float = 0.0  # Nesterov's
     weight_decay: float = 0.0
     steps: tuple[int, ...]
-    probe: list[str] = field(default_factory=list)  # options
+    layers: tuple[str, ...] = ()  # all
 
 
 def mlp20(**more: object) -> Recipe:
@@ -71,7 +72,7 @@ def resnet110(arch: str) -> Recipe:
         momentum=0.9,
         weight_decay=1e-4,
         steps=(0, 1, 2, 3, 4, 6, 8, 10, 13, 16, 20),
-        probe=["--layers", "fc", "--samples", "256"],
+        layers=("fc",),
     )
 
 
@@ -113,11 +114,8 @@ def main() -> None:
         checkpoint = HERE.parents[1] / "sample_checkpoints" / f"{name}.pt"
         command("probe", str(checkpoint), "--data", "digits", "-o", f"{name}.h5", "--force")
     for name, recipe in RUNS.items():
-        if not Path(f"{name}_checkpoints").exists():
-            train(recipe, Path(f"{name}_checkpoints"), root)
-            checkpoints = sorted(Path(f"{name}_checkpoints").glob("*.pt"))
-            where = ("--data", recipe.data, "--root", str(root))
-            command("probe", *map(str, checkpoints), *where, "-o", f"{name}/", *recipe.probe)
+        if not Path(name).exists():
+            train(recipe, Path(name), root)
     for kind in options.names or FIGURES:
         place = HERE / f"{kind}.png" if options.copy else Path(f"{kind}.png")
         command("plot", kind, *FIGURES[kind].split(), "-o", str(place), "--force", "--dpi", "120")
@@ -131,7 +129,7 @@ def command(*words: str) -> None:
 
 
 def train(recipe: Recipe, folder: Path, root: Path) -> None:
-    """Train a network and save it after some of the steps."""
+    """Train a network and record some of the steps."""
     torch.manual_seed(0)
     model = ZOO[recipe.arch](**recipe.arch_args)
     optimizer = torch.optim.SGD(
@@ -141,23 +139,16 @@ def train(recipe: Recipe, folder: Path, root: Path) -> None:
         weight_decay=recipe.weight_decay,
         nesterov=recipe.momentum > 0,
     )
-    folder.mkdir()
-    batches = islice(minibatches(recipe, root), recipe.steps[-1] + 1)
-    for step, (inputs, labels) in enumerate(batches):
-        if step in recipe.steps:
-            write_checkpoint(
-                folder / f"step_{step:05}.pt",
-                model.state_dict(),
-                arch=recipe.arch,
-                arch_args=recipe.arch_args,
-                step=step,
-                data=recipe.data,
-                normalize=recipe.normalize,
-            )
-        loss = functional.cross_entropy(model(inputs), labels)
-        optimizer.zero_grad()
-        loss.backward()
+    recorder = condcli.Recorder(
+        model, folder, every=recipe.steps.__contains__, layers=recipe.layers, data=recipe.data
+    )
+    for inputs, labels in islice(minibatches(recipe, root), recipe.steps[-1] + 1):
+        with recorder.step():
+            loss = functional.cross_entropy(model(inputs), labels)
+            loss.backward()
         optimizer.step()
+        optimizer.zero_grad()
+    recorder.close()
 
 
 def minibatches(recipe: Recipe, root: Path) -> Iterator[tuple[Tensor, Tensor]]:
