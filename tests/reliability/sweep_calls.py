@@ -17,7 +17,7 @@ from tests.reliability.nth_call import Fault
 from tests.reliability.runner import Outcome, Runner
 from tests.reliability.sweep_writing import COMMANDS as WRITING
 from tests.reliability.sweep_writing import STATISTICS, is_whole, output_of, prepare
-from tests.synthetic import stats, wide
+from tests.synthetic import layer, stats, wide
 
 _CURVATURE = "model.pt --data digits --samples 4"
 COMMANDS = {
@@ -52,6 +52,8 @@ def faults(runner: Runner, name: str, call: str, most: int | None = None) -> Cou
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place).resolve()
             prepare(folder, width=8)
+            layers = (layer(f"fc{i}", order=i) for i in range(3))  # more would only take longer
+            write(stats(*layers), folder / "in.h5", force=True)
             write(stats(wide("fc1"), wide("fc2", order=1, error=0.5)), folder / "wide.h5")
             (folder / "net.py").write_text("# to be replaced\n")
             (folder / "bounds.toml").write_text("kappa = 9\n")

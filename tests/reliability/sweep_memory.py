@@ -1,9 +1,10 @@
 """A probe in less and less address space: it finishes, or is refused with numbers.
 
-`python -m tests.reliability.sweep_memory` prints one line a limit: probes in children of a process
-that has imported torch, which have from nothing to 1 GiB for themselves in steps of 32 MiB, and
-reading commands in processes of their own, from 128 to 448 MiB in steps of 16; with `--start`,
-probes in processes of their own, from 256 MiB up to what torch and the probe take.
+`python -m tests.reliability.sweep_memory` tells of each limit on stderr, and of all in one line:
+probes in children of a process that has imported torch, which have from nothing to 1 GiB for
+themselves in steps of 32 MiB, and reading commands in processes of their own, from 128 to 448 MiB
+in steps of 16; with `--start`, probes in processes of their own, from 256 MiB up to what torch and
+the probe take.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -108,10 +110,11 @@ def starts_as_promised(
 
 
 def main(arguments: list[str]) -> None:
-    """Print what became of every limit; AssertionError where a promise is broken."""
-    own = "--start" in arguments
+    """Tell what became of every limit, and of all; AssertionError where a promise is broken."""
+    own, codes = "--start" in arguments, Counter[int]()
     first, last = ([int(a) for a in arguments if a.isdecimal()] + [0, 0])[:2]
     limits = range(first or (256 if own else 0), last or MOST[own], STEP)
+    readings = () if arguments else READINGS
     with tempfile.TemporaryDirectory() as name, Runner() as runner:
         plant(folder := Path(name))
         for limit in limits:
@@ -120,10 +123,18 @@ def main(arguments: list[str]) -> None:
             else:
                 outcome = ends_as_promised(runner, folder, limit)
                 code, said = outcome.code, outcome.err
-            print(f"{limit:5} MiB: exit {code}  {said.strip()[:160]}", flush=True)
-        for limit in () if arguments else READINGS:
+            codes[code] += 1
+            print(f"{limit:5} MiB: exit {code}  {said.strip()[:160]}", file=sys.stderr)
+        for limit in readings:
             code, said = starts_as_promised(folder, limit, READ)
-            print(f"{limit:5} MiB, reading: exit {code}  {said.strip()[:160]}", flush=True)
+            codes[code] += 1
+            print(f"{limit:5} MiB, reading: exit {code}  {said.strip()[:160]}", file=sys.stderr)
+    whose = "in all" if own else "for themselves"
+    read = f", and reading commands with {readings[0]} to {readings[-1]} MiB in all"
+    print(
+        f"{codes.total()} runs, probes with {limits[0]} to {limits[-1]} MiB {whose}"
+        f"{read if readings else ''}: {codes[0]} with exit code 0, {codes[5]} with exit code 5"
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import re
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 
 from tests.reliability.faults import FAULTS
@@ -22,7 +21,6 @@ DOCUMENT = ROOT / "docs" / "reliability.md"
 SWEEPS = sorted(
     file.stem.removeprefix("sweep_") for file in Path(__file__).parent.glob("sweep_*.py")
 )
-MOST_LINES = 8  # more are counted by their exit codes
 
 
 def found(name: str) -> str | None:
@@ -36,16 +34,12 @@ def found(name: str) -> str | None:
         check=False,
     )
     print(f"{name}, {time.monotonic() - start:.0f} s, exit {done.returncode}:\n{done.stdout}")
-    return summary(done.stdout.splitlines()) if done.returncode == 0 else None
+    return with_breaks(done.stdout) if done.returncode == 0 else None
 
 
-def summary(lines: list[str]) -> str:
-    """The lines; of many, how many ended with each exit code."""
-    if len(lines) <= MOST_LINES:
-        return "<br>".join(line.replace("|", "\\|") for line in lines)
-    codes = Counter(code for line in lines for code in re.findall(r"exit (\d+)", line))
-    ends = ", ".join(f"{number} with exit code {code}" for code, number in sorted(codes.items()))
-    return f"{codes.total()} runs, from {lines[0].split(':')[0].strip()} on: {ends}"
+def with_breaks(lines: str) -> str:
+    """The lines as one cell of a table."""
+    return "<br>".join(lines.replace("|", "\\|").splitlines())
 
 
 def with_row(document: str, name: str, text: str) -> str:

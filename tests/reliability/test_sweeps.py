@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from tests.reliability.faults import FAULTS
-from tests.reliability.sweeps import DOCUMENT, SWEEPS, summary, with_count, with_row
+from tests.reliability.sweeps import DOCUMENT, SWEEPS, with_breaks, with_count, with_row
 from tests.reliability.test_bad_inputs import CASES
 
 
@@ -20,10 +20,8 @@ def test_a_row_is_replaced_whole_and_alone() -> None:
     assert with_row(text, "a", r"\1 new") == "| `sweep_a` | \\1 new |\n| `sweep_b` | old |\n"
 
 
-def test_many_lines_are_counted() -> None:
-    lines = [f"{size} MiB: exit {0 if size > 9 else 5}" for size in range(20)]
-    assert summary(lines) == "20 runs, from 0 MiB on: 10 with exit code 0, 10 with exit code 5"
-    assert summary(["a", "b|"]) == r"a<br>b\|"
+def test_lines_share_a_cell() -> None:
+    assert with_breaks("a\nb|\n") == r"a<br>b\|"
 
 
 def test_a_count_is_replaced_alone() -> None:
