@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from condcli.capture import Measurement, Options
     from condcli.capture.ranks import Ranks
+    from condcli.capture.rehearsal import Rehearsal
     from condcli.data import ProbeSet
     from condcli.models import Model
 
@@ -106,7 +107,7 @@ def probe(
     import torch
 
     from condcli.capture import Options, measure, rehearse
-    from condcli.capture.batch_size import fitting, halving, least_size
+    from condcli.capture.batch_size import halving, least_size
     from condcli.capture.fisher import require_distribution
     from condcli.capture.memory import needs, require_room
     from condcli.capture.planning import require_room_for_moments
@@ -151,20 +152,13 @@ def probe(
     )
     first = first_batch(probe_set)
     rehearsal = rehearse(subject.module, first[0], options, source=probe_set.source)
-    size, examples = _batch_size(batch_size), probe_set.examples
+    examples, as_they_come = probe_set.examples, examples_in(first[1])
+    size = _batch_size(batch_size)
     if save is not None and resume and size is None:
         size = saved_batch_size(save)
-    if size is None and options.shard != WHOLE:
-        raise UsageError(
-            "--batch-size auto may find another size for each shard", "pass all the same number"
-        )
     least = least_size(subject.module, norm=norm, examples=examples)
     if size is None:
-        found_room = fitting(
-            rehearsal, options, examples=examples, least=least, processes=ranks.here
-        )
-        size = min(ranks.gathered(found_room))
-    as_they_come = examples_in(first[1])
+        size = _size_that_fits(rehearsal, options, examples=examples, least=least, ranks=ranks)
     largest = as_they_come if as_they_come > 1 else min(size, examples)
     room = needs(rehearsal, options, batch_size=largest, examples=examples)
     require_room(room, options.device, processes=ranks.here)
@@ -264,6 +258,21 @@ def _batch_size(value: int | str) -> int | None:
     if isinstance(value, str) or value < 1:
         raise UsageError(f"batch size {value!r} does not exist", "give 1 or more, or auto")
     return value
+
+
+def _size_that_fits(
+    rehearsal: Rehearsal, options: Options, *, examples: int, least: int, ranks: Ranks
+) -> int:
+    """Examples a batch: as many as memory allows all processes."""
+    from condcli.capture.batch_size import fitting
+
+    if options.shard != WHOLE:
+        raise UsageError(
+            "--batch-size auto may find another size for each shard", "pass all the same number"
+        )
+    found = fitting(rehearsal, options, examples=examples, least=least, processes=ranks.here)
+    sizes: list[int] = ranks.gathered(found)
+    return min(sizes)
 
 
 def device_named(name: str, dtype: str) -> torch.device:
