@@ -67,7 +67,7 @@ SIZES = {
         steps=2,
         layers=("layer1.*",),
     ),
-    "cpu": Size(cifar=cifar(40, 32)),
+    "cpu": Size(cifar=cifar(130, 128), count=320, steps=20, batch=16),
     "full": Size(cifar=cifar(15_640, 128), photos=None, steps=50_040, batch=256),
 }
 
