@@ -70,9 +70,9 @@ SIZES = {
     ),
     "cpu": Size(
         {
-            "gd": Way("GD", "sgd", None, 30, (0.1, 0.3), images=4096),
-            "sgd": Way("SGD", "sgd", 1024, 80, (0.03, 0.1)),
-            "adam": Way("Adam", "adam", 1024, 80, (0.0003, 0.001)),
+            "gd": Way("GD", "sgd", None, 60, (0.1, 0.3), images=4096),
+            "sgd": Way("SGD", "sgd", 1024, 174, (0.03, 0.1)),
+            "adam": Way("Adam", "adam", 1024, 174, (0.0003, 0.001)),
         }
     ),
     "full": Size(
