@@ -36,8 +36,8 @@ NETWORKS = {
 REMARKS = """κ(Σ_∇h) compares networks at like losses only: one that has fitted most images has
 gradients from few of them left, and a κ that is large for that. So it is checked at initialisation.
 3.3e+04 is the noise floor of float32 at width 256: κ is that or more. Lines of κ have gaps where it
-is infinite, as half of the neurons are off on all images. With Adam even the plain network begins
-to move, as its steps do not shrink with the gradient."""
+is infinite, as half of the neurons are off on all images. With Adam even the plain network learns,
+as its steps do not shrink with the gradient."""
 KAPPAS = ("kappa_input", "kappa_grad")
 
 
