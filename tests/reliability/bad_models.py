@@ -306,6 +306,10 @@ CASES = [
     folder("an index out of its folder", index({"weight_map": {"a": "../x"}}), "'../x'"),
     folder("an index to an absolute path", index({"weight_map": {"a": "/etc/passwd"}}), "passwd"),
     folder("an index to itself", index({"weight_map": {"a": "."}}), "'.'"),
+    folder("an index to no name", index({"weight_map": {"a": ""}}), "names ''"),
+    folder("an index to a long name", index({"weight_map": {"a": "x" * 3000}}), "x"),
+    folder("an index to a name with NUL", index({"weight_map": {"a": "x\0y"}}), "are missing"),
+    folder("an index to half a character", index({"weight_map": {"a": "\ud800"}}), "are missing"),
     folder("an index of numbers", index({"weight_map": {"a": 3}}), "3"),
     folder("a missing shard", index({"weight_map": {"a": "a.safetensors"}}), "files are missing"),
     folder("a tensor in no shard", both(

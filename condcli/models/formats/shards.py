@@ -50,7 +50,7 @@ def _weight_map(index: Path, sources: Sources) -> dict[str, str]:
     if not isinstance(places, dict) or not places:
         raise InputError(f"{index} has no weight_map", "give the index of a sharded checkpoint")
     for name in places.values():
-        if not isinstance(name, str) or PurePath(name).name != name or name in (".", ".."):
+        if not isinstance(name, str) or PurePath(name).name != name or name in ("", ".", ".."):
             raise InputError(
                 f"{index} names {name!r}, which is no file beside it", "download it again"
             )
