@@ -95,7 +95,7 @@ SIZES: dict[str, Size] = {
             batch=32,
         ),
     },
-    "cpu": {"mlp": mnist(300, 20_000), "resnet": cifar(40, 32)},
+    "cpu": {"mlp": mnist(300, 20_000), "resnet": cifar(130, 128)},
     "full": {"mlp": mnist(4700, None), "resnet": cifar(15_640, 128)},
 }
 
