@@ -64,10 +64,12 @@ def draw_losses(
     setup: Setup,
     *,
     top: float = 3,
+    log: bool = False,
 ) -> str:
     """A panel for each title, with the training loss of each network; the file's name.
 
-    One legend where all panels are of the same networks, otherwise one in each.
+    One legend where all panels are of the same networks, otherwise one in each. ``log`` takes a
+    logarithmic scale.
     """
     drawn, axes = figure(1, len(panels), sharey=True)
     for panel, (title, networks) in zip(axes[0], panels.items(), strict=True):
@@ -75,7 +77,9 @@ def draw_losses(
             panel.plot(losses, **look(number), label=network)
         panel.set_title(title, fontsize=8)
         panel.set_xlabel("step")
-        panel.set_ylim(0, top)
+        if log:
+            panel.set_yscale("log")
+        panel.set_ylim(None if log else 0, top)
     axes[0][0].set_ylabel("training loss")
     if len({tuple(networks) for networks in panels.values()}) == 1:
         _legend(drawn, axes[0][0])

@@ -55,7 +55,9 @@ class Size:
 
 
 BY_FC = {"none": (), "fc1": FC[:1], **{f"fc1 to fc{k}": FC[:k] for k in range(2, 5)}}
-BY_CONV = {"none": (), "stem": CONV[:1], "to stage 1": CONV[:3], "to stage 3": CONV}
+BY_CONV = {"none": (), "stem": CONV[:1], "stem to stage 1": CONV[:3], "stem to stage 3": CONV}
+SMALL_LOSS = 0.01  # that a linear scale does not show
+
 SIZES = {
     "smoke": Size(
         {
@@ -74,8 +76,8 @@ SIZES = {
     ),
     "cpu": Size(
         {
-            "mlp": Network("5-layer MLP", {**MLP, "steps": 400}, BY_FC),
-            "cnn": Network("8-layer CNN", {**CNN, "steps": 60}, BY_CONV),
+            "mlp": Network("5-layer MLP", {**MLP, "steps": 5_900}, BY_FC),
+            "cnn": Network("8-layer CNN", {**CNN, "steps": 200}, BY_CONV),
         }
     ),
     "full": Size(
@@ -238,7 +240,8 @@ def draw(found: Mapping[str, Mapping[str, Trained]], size: Size, setup: Setup) -
     for name, network in size.networks.items():
         losses = {label: each.losses for label, each in found[name].items()}
         panels = {f"{network.title}, by which layers are dominated": losses}
-        yield draw_losses(f"weight_domination_{name}.png", panels, setup, top=2.5)
+        log = min(map(min, losses.values())) < SMALL_LOSS
+        yield draw_losses(f"weight_domination_{name}.png", panels, setup, top=2.5, log=log)
         columns = {
             f"{network.title}, step {step}": {
                 label: each.steps[step] for label, each in found[name].items()
