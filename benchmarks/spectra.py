@@ -1,7 +1,8 @@
 """The eigenvalues of the ResNet-18 patches file, by condcli and by single LAPACK calls.
 
 `python -m benchmarks.spectra`. Each solver has a process of its own, started anew in each round,
-and only the solving is timed. `--solver` runs one of them on a file: that is such a process.
+and only the solving is timed: a LAPACK call has all threads, condcli looks at a layer in each, as
+its commands do. `--solver` runs one of them on a file: that is such a process.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import condcli
 from benchmarks.document import keep, number, origin, table
 from benchmarks.machine import machine
 from benchmarks.workloads import WORKLOADS, build, shrunk
+from condcli.commands import workers
 from condcli.stats import FloatArray, ProbeStats
 
 Seconds = dict[str, float]  # by matrix, or as a whole
@@ -48,7 +50,7 @@ def main() -> None:
 
 def _whole(stats: ProbeStats) -> tuple[Seconds, Largest]:
     start = time.perf_counter()
-    rows = condcli.spectrum(stats)
+    rows = condcli.spectrum(stats, workers=workers())
     seconds = time.perf_counter() - start
     return {"all": seconds}, {
         f"{row.layer} {side}": getattr(row, f"lambda_max_{side}")
@@ -58,10 +60,8 @@ def _whole(stats: ProbeStats) -> tuple[Seconds, Largest]:
 
 
 def _top(stats: ProbeStats) -> tuple[Seconds, Largest]:
-    import condcli
-
     start = time.perf_counter()
-    rows = condcli.leading_eigenvalues(stats, 1)
+    rows = condcli.leading_eigenvalues(stats, 1, workers=workers())
     seconds = time.perf_counter() - start
     return {"all": seconds}, {
         f"{row.layer} {side}": getattr(row, f"lambda_k_{side}")
@@ -138,9 +138,12 @@ def _measure(file: Path, shrink: int) -> None:
 
 def _in_process(solver: str, file: Path, *, threads: int) -> dict[str, Any]:
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    environment = os.environ | dict.fromkeys(names, str(threads))
+    if solver.startswith("condcli"):
+        environment["OPENBLAS_NUM_THREADS"] = "1"
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.spectra", "--solver", solver, "--file", str(file)],
-        env=os.environ | dict.fromkeys(names, str(threads)),
+        env=environment,
         stdout=subprocess.PIPE,
         check=True,
     )

@@ -17,6 +17,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+from condcli.capture.convolved import outer
 from condcli.capture.patches import Window, blocks, padded
 from condcli.capture.products import PIECE_ROWS
 
@@ -106,7 +107,7 @@ def _shifted_product(places: Tensor, *, shift: int, rows: int, dtype: torch.dtyp
     if shift >= 0 and rows > 0:
         here, there = places[:, :rows], places[:, shift : shift + rows]
         for a, b in zip(here.split(PIECE_ROWS, 1), there.split(PIECE_ROWS, 1), strict=True):
-            total += a.transpose(1, 2) @ b
+            total += outer(a[0], b[0]) if groups == 1 else a.mT @ b
     return total
 
 

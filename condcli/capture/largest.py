@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from condcli.analysis.lanczos import largest_eigenpair
+from condcli.capture.convolved import outer, times
 from condcli.capture.products import PANEL
 from condcli.stats import FloatArray
 
@@ -38,7 +39,7 @@ def gram_pays(examples: int, d_in: int, d_out: int) -> bool:
 
 def product_of(x: Tensor, delta: Tensor) -> Product:
     """v ↦ G Gᵀ v without G: the row sums of (X (Xᵀ diag(v) Δ)) ∘ Δ."""
-    return lambda v: ((x @ (x.T @ (v[:, None] * delta))) * delta).sum(1)
+    return lambda v: (times(x, outer(x, v[:, None] * delta)) * delta).sum(1)
 
 
 def largest(
@@ -56,7 +57,7 @@ def _gram(x: Tensor, delta: Tensor) -> Tensor:
     gram = x.new_empty(len(x), len(x))
     for start in range(0, len(x), PANEL):
         rows = slice(start, start + PANEL)
-        panel = (x[rows] @ x[start:].T).mul_(delta[rows] @ delta[start:].T)
+        panel = times(x[rows], x[start:].T).mul_(times(delta[rows], delta[start:].T))
         gram[rows, start:], gram[start:, rows] = panel, panel.T
     return gram
 

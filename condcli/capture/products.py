@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from condcli.capture.convolved import outer, pays
+
 # One float32 product over more rows than this loses digits (131,072 rows of 3 channels are off by
 # 2e-4); pieces of this size, summed in float64, stay below 1e-6 at no cost.
 PIECE_ROWS = 16_384
@@ -13,6 +15,7 @@ PIECE_ROWS = 16_384
 # the arithmetic, while each panel is still wide enough for a fast matrix product.
 WIDE = 256
 PANEL, WIDE_PANEL = 128, 256
+BLOCK = 512
 
 # Matrix products of few columns and many rows keep one core busy; in parts, they keep all.
 PART_ROWS = 4096
@@ -21,7 +24,7 @@ PART_ROWS = 4096
 def outer_of_narrow(rows: Tensor, dtype: torch.dtype) -> Tensor:
     """Σ x xᵀ over rows (G, n, d) with d < ``WIDE``, (G, d, d), the parts summed in ``dtype``."""
     whole = rows.shape[1] // PART_ROWS * PART_ROWS
-    if rows.shape[0] > 1 or not whole:
+    if rows.shape[0] > 1 or not whole or pays(rows[0], rows.shape[2]):
         return sum(
             (_outer(part).to(dtype) for part in rows.split(PIECE_ROWS, dim=1)),
             start=torch.zeros((), dtype=dtype, device=rows.device),
@@ -31,16 +34,27 @@ def outer_of_narrow(rows: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _outer(rows: Tensor) -> Tensor:
-    return rows.transpose(1, 2) @ rows
+    return outer(rows[0], rows[0])[None] if len(rows) == 1 else rows.mT @ rows
 
 
 def add_outer_of_wide(total: Tensor, rows: Tensor) -> None:
     """Add Σ x xᵀ over rows (n, d) to ``total``, (d, d); right on and above the diagonal only."""
+    if pays(rows, min(rows.shape[1], BLOCK)):
+        return _add_in_blocks(total, rows)
     d = rows.shape[1]
     width = PANEL if d < 1000 else WIDE_PANEL
     for start in range(0, d, width):
         stop = start + width
         total[start:stop, start:].addmm_(rows[:, start:stop].t(), rows[:, start:])
+
+
+def _add_in_blocks(total: Tensor, rows: Tensor) -> None:
+    """The same where convolutions are quick, which take no parts of rows but copy them."""
+    parts = [part.contiguous() for part in rows.split(BLOCK, dim=1)]
+    for i, part in enumerate(parts):
+        beside = total[i * BLOCK : (i + 1) * BLOCK].split(BLOCK, dim=1)
+        for block, other in zip(beside[i:], parts[i:], strict=True):
+            block += outer(part, other)
 
 
 def make_symmetric(total: Tensor) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from condcli.capture import convolved
+
 Function = Callable[..., Any]
 
 
@@ -27,6 +29,12 @@ def _plain_embedding(
     return func(weight, indices, padding_idx)
 
 
+def _linear(func: Function, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
+    """The same to rounding, by whichever way is quicker."""
+    out = convolved.linear(input, weight, bias)
+    return func(input, weight, bias) if out is None else out
+
+
 SUBSTITUTES: dict[str, Function] = {
     **{
         f"{dropout}{in_place}": _input
@@ -34,4 +42,5 @@ SUBSTITUTES: dict[str, Function] = {
         for in_place in ("", "_")
     },
     "embedding": _plain_embedding,
+    "linear": _linear,
 }
