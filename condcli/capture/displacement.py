@@ -39,15 +39,18 @@ def displacements(kernel: Sequence[int]) -> Iterator[tuple[int, ...]]:
     return product(range(first), *(range(1 - k, k) for k in others))
 
 
-def autocorrelations(window: Window, x: Tensor, dtype: torch.dtype) -> Tensor:
-    """D for x of shape (N, C, …), (displacements, G, C/G, C/G), summed in ``dtype``.
+def add_autocorrelations(total: Tensor, window: Window, x: Tensor, scale: Tensor | None) -> None:
+    """Add D for x of shape (N, C, …), by ``scale``, to (displacements, G, C/G, C/G).
 
     Products run over few enough places for x's own precision.
     """
     few = x.shape[1] // window.groups < FEW_CHANNELS
     if few and x.device.type == "cpu" and x.dtype == torch.float32:
-        return _by_convolution(window, x, dtype)
-    return _by_products(window, x, dtype)
+        terms = iter([(slice(None), _by_convolution(window, x, total.dtype))])
+    else:
+        terms = _by_products(window, x)
+    for where, term in terms:
+        total[where] += term if scale is None else scale * term.to(total.dtype)
 
 
 def _by_convolution(window: Window, x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -68,8 +71,8 @@ def _by_convolution(window: Window, x: Tensor, dtype: torch.dtype) -> Tensor:
     return by_group.permute(3, 0, 1, 2)
 
 
-def _by_products(window: Window, x: Tensor, dtype: torch.dtype) -> Tensor:
-    """As matrix products of the places with the same places shifted.
+def _by_products(window: Window, x: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """As matrix products of the places with the same places shifted, for one displacement each.
 
     The places lie in the order (first axis, N, other axes), each of the others followed by as many
     zeros as the kernel reaches: a displacement is then a shift of all places at once, and one along
@@ -87,28 +90,19 @@ def _by_products(window: Window, x: Tensor, dtype: torch.dtype) -> Tensor:
     inner.copy_(x.movedim(1, -1).transpose(0, 1))
     by_group = places.unflatten(1, (window.groups, -1)).transpose(0, 1)
     moves = [step * d for step, d in zip(steps, window.dilation, strict=True)]
-    return torch.stack(
-        [
-            _shifted_product(
-                by_group,
-                shift=sum(move * n for move, n in zip(moves, displacement, strict=True)),
-                rows=sizes[0] * steps[0] - displacement[0] * moves[0],
-                dtype=dtype,
-            )
-            for displacement in displacements(window.kernel)
-        ]
-    )
+    for i, displacement in enumerate(displacements(window.kernel)):
+        shift = sum(move * n for move, n in zip(moves, displacement, strict=True))
+        rows = sizes[0] * steps[0] - displacement[0] * moves[0]
+        if shift >= 0 and rows > 0:  # of two that are opposite, one
+            for term in _shifted_products(by_group, shift=shift, rows=rows):
+                yield slice(i, i + 1), term
 
 
-def _shifted_product(places: Tensor, *, shift: int, rows: int, dtype: torch.dtype) -> Tensor:
-    """Σ over the first rows of x_q x_{q+shift}ᵀ; zero for shifts that others are opposite to."""
-    groups, _, channels = places.shape
-    total = torch.zeros(groups, channels, channels, dtype=dtype, device=places.device)
-    if shift >= 0 and rows > 0:
-        here, there = places[:, :rows], places[:, shift : shift + rows]
-        for a, b in zip(here.split(PIECE_ROWS, 1), there.split(PIECE_ROWS, 1), strict=True):
-            total += outer(a[0], b[0]) if groups == 1 else a.mT @ b
-    return total
+def _shifted_products(places: Tensor, *, shift: int, rows: int) -> Iterator[Tensor]:
+    """Σ over some of the first rows of x_q x_{q+shift}ᵀ, for one some after the other."""
+    here, there = places[:, :rows], places[:, shift : shift + rows]
+    for a, b in zip(here.split(PIECE_ROWS, 1), there.split(PIECE_ROWS, 1), strict=True):
+        yield outer(a[0], b[0]) if len(places) == 1 else a.mT @ b
 
 
 Box = tuple[tuple[int, int], ...]  # (start, stop) along each axis of the kernel

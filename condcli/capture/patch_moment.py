@@ -14,7 +14,7 @@ from condcli.capture.convolution import Convolution
 from condcli.capture.displacement import (
     Border,
     Box,
-    autocorrelations,
+    add_autocorrelations,
     borders,
     displacements,
 )
@@ -119,8 +119,11 @@ class DisplacedMoment:
         self.dtype, dtype = x.dtype, sum_dtype(x)
         places: Tensor = x.movedim(1, -1).flatten(0, -2).unflatten(1, (window.groups, -1))
         self._sum = plus(self._sum, sum_of_rows(places.transpose(0, 1), dtype), power)
+        if self._correlations is None:
+            shape = (sum(1 for _ in displacements(window.kernel)), *places.shape[1:])
+            self._correlations = x.new_zeros(*shape, shape[-1], dtype=dtype)
         square = None if power is None else power**2
-        self._correlations = plus(self._correlations, autocorrelations(window, x, dtype), square)
+        add_autocorrelations(self._correlations, window, x, square)
         for around, some in _side_by_side(window, x):
             moment = self._borders.setdefault(tuple(border.box for border in some), Moment())
             for rows in patch_rows(around, torch.cat([border.rows_of(x) for border in some], 1)):
