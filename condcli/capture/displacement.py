@@ -57,14 +57,15 @@ def _by_convolution(window: Window, x: Tensor, dtype: torch.dtype) -> Tensor:
     """As the gradient that the weight of a convolution of x would get if δ were x."""
     axes, channels = len(window.kernel), x.shape[1] // window.groups
     first, *others = window.reach
-    around = padded(x, [(0, first), *((r, r) for r in others)])
     weight = x.new_empty(x.shape[1], channels, *extents(window.kernel))
     total = torch.zeros(weight.shape, dtype=dtype)
     for examples, places in blocks((len(x), *x.shape[2:]), CONVOLVED_PLACES):
-        met = slice(places.start, places.stop + first)
+        some, end = x[examples], places.stop + first
+        beyond = max(0, end - x.shape[2])
+        met = padded(some[:, :, places.start : end], [(0, beyond), *((r, r) for r in others)])
         _, gradient, _ = torch.ops.aten.convolution_backward(
-            x[examples, :, places], around[examples, :, met], weight, None, (1,) * axes,
-            (0,) * axes, window.dilation, False, (0,) * axes, window.groups, (False, True, False),
+            some[:, :, places], met, weight, None, (1,) * axes, (0,) * axes, window.dilation,
+            False, (0,) * axes, window.groups, (False, True, False),
         )  # fmt: skip
         total += gradient
     by_group: Tensor = total.flatten(2).unflatten(0, (window.groups, channels))
