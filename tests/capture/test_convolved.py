@@ -15,7 +15,7 @@ from condcli.api import probe
 from condcli.capture import convolved
 from condcli.capture.products import BLOCK, add_outer_of_wide, make_symmetric, outer_of_narrow
 
-AMD = {"cpu_name": "AMD EPYC", "avx512_f": True}
+AMD = {"cpu_name": "AMD EPYC", "avx512_f": True, "avx512_vp2intersect": True}
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def assert_near(found: Tensor, expected: Tensor) -> None:
     ("known", "slow"),
     [
         (AMD, True),
-        (AMD | {"avx512_f": False}, False),
+        (AMD | {"avx512_vp2intersect": False}, False),
         (AMD | {"cpu_name": "Intel(R) Xeon(R) Processor @ 2.50GHz"}, False),
         ({}, False),
     ],
