@@ -62,8 +62,8 @@ class Size:
 SIZES = {
     "smoke": Size({8: 6, 14: 6}, {"channels": 1, "width": 4}, data="digits", batch=32),
     "cpu": Size(
-        {110: 100, 56: 100, 1202: 6},
-        archs={1202: ("resnet", "resnet_lastbn"), 56: ("resnet", "resnet_lastbn")},
+        {110: 300, 56: 300, 1202: 30},
+        archs={1202: ("resnet", "resnet_lastbn")},
     ),
     "full": Size({56: 62_560, 110: 62_560, 230: 62_560, 1202: 62_560}),
 }
@@ -229,8 +229,11 @@ def seen(archs: tuple[str, ...], curves: Mapping[str, Curve], size: Size) -> Row
     for depth in depths:
         losses = {NAMES[arch]: curves[f"{arch}{depth}"]["loss"] for arch in archs}
         short = size.steps[depth] < 3 * LATE
-        told = ", ".join(f"{n} {max(x) if short else late(x):.2f}" for n, x in losses.items())
-        what = "largest loss" if short else f"mean loss of the last {LATE}"
+        told = ", ".join(
+            f"{n} {max(x):.2f} → {x[-1]:.2f}" if short else f"{n} {late(x):.2f}"
+            for n, x in losses.items()
+        )
+        what = "largest → last loss" if short else f"mean loss of the last {LATE}"
         parts.append(f"depth {depth}, {what} of {size.steps[depth]} steps: {told}")
     whole = dict(SIZES["full"].steps) == {d: size.steps[d] for d in depths}
     missing = "" if whole else "; the first steps only, not all four depths"
