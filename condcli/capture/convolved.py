@@ -73,5 +73,11 @@ def _blas_is_slow() -> bool:
     """False also where the processor is not known."""
     known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     # Zen 4 has AVX-512, but in two halves, and not this part of it.
-    wide = known.get("avx512_vp2intersect") is True and "Intel" not in known["cpu_name"]
-    return wide and torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
+    wide = known.get("avx512_vp2intersect") is True
+    other = "Intel" not in known.get("cpu_name", "Intel")
+    return (
+        wide
+        and other
+        and torch.backends.mkl.is_available()
+        and torch.backends.mkldnn.is_available()
+    )

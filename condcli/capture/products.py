@@ -15,7 +15,7 @@ PIECE_ROWS = 16_384
 # the arithmetic, while each panel is still wide enough for a fast matrix product.
 WIDE = 256
 PANEL, WIDE_PANEL = 128, 256
-BLOCK = 512
+BLOCK = 512  # columns of a block where products are convolutions: fewer are quicker as a whole
 
 # Matrix products of few columns and many rows keep one core busy; in parts, they keep all.
 PART_ROWS = 4096
