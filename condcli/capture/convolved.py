@@ -35,6 +35,14 @@ def outer(a: Tensor, b: Tensor) -> Tensor:
     return found
 
 
+def add_outer(total: Tensor, a: Tensor, b: Tensor) -> None:
+    """Add Σ a bᵀ over rows (n, p) and (n, q) to (p, q), by whichever way is quicker."""
+    if pays(a, b.shape[1]):
+        total += outer(a, b)
+    else:
+        total.addmm_(a.t(), b)
+
+
 def times(a: Tensor, b: Tensor) -> Tensor:
     """A @ b of (n, p) and (p, q), by whichever way is quicker."""
     found = linear(a, b.t(), None)

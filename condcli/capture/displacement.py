@@ -1,23 +1,22 @@
-"""The patch moment of a stride-1 convolution without the patches.
+"""The autocorrelations of a feature map.
 
 Let a patch be taken at every place p of the whole grid, with zeros outside the feature map. Then
 the sum over p of x[c, p+δ] x[c', p+δ'] depends on the displacement Δ = δ'−δ only: it is the
 autocorrelation D_Δ[c, c'] = Σ_q x[c, q] x[c', q+Δ]. With D_−Δ = D_Δᵀ, 13 of them make all 81 blocks
-of a 3×3 kernel's matrix. The convolution itself has its patches in a box of places. Those in the
-border around it, where a patch still meets the map, are few and are taken off again.
+of a 3×3 kernel's matrix.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from math import prod
 
 import torch
 from torch import Tensor
 
-from condcli.capture.convolved import outer
+from condcli.capture.convolved import add_outer, pays
+from condcli.capture.moments import plus, sum_dtype, sum_of_rows
 from condcli.capture.patches import Window, blocks, padded
 from condcli.capture.products import PIECE_ROWS
 
@@ -39,40 +38,81 @@ def displacements(kernel: Sequence[int]) -> Iterator[tuple[int, ...]]:
     return product(range(first), *(range(1 - k, k) for k in others))
 
 
-def add_autocorrelations(total: Tensor, window: Window, x: Tensor, scale: Tensor | None) -> None:
-    """Add D for x of shape (N, C, …), by ``scale``, to (displacements, G, C/G, C/G).
+class Autocorrelations:
+    """Running sums over the places of maps: of x, and of x_q x_{q+Δ}ᵀ for each displacement Δ.
 
-    Products run over few enough places for x's own precision.
+    As a ``Moment``'s they are summed in the maps' own precision as long as the places are few.
     """
-    few = x.shape[1] // window.groups < FEW_CHANNELS
-    if few and x.device.type == "cpu" and x.dtype == torch.float32:
-        terms = iter([(slice(None), _by_convolution(window, x, total.dtype))])
-    else:
-        terms = _by_products(window, x)
-    for where, term in terms:
-        total[where] += term if scale is None else scale * term.to(total.dtype)
+
+    def __init__(self) -> None:
+        self._sum: Tensor | None = None  # (G, C/G)
+        self._products: Tensor | None = None  # (displacements, G, C/G, C/G)
+        self._piece: Tensor | None = None  # the same, in the maps' dtype
+        self._piece_places = 0
+
+    def add(self, window: Window, x: Tensor, power: Tensor | None) -> None:
+        """Take in x of shape (N, C, …), over ``power`` as ``scaled`` returns them."""
+        rows = x.movedim(1, -1).flatten(0, -2).unflatten(1, (window.groups, -1)).transpose(0, 1)
+        self._sum = plus(self._sum, sum_of_rows(rows, sum_dtype(x)), power)
+        count, (groups, _, channels) = sum(1 for _ in displacements(window.kernel)), rows.shape
+        scale = None if power is None else power**2
+        if scale is not None:
+            self._end_piece(None)
+
+        def piece(places: int) -> Tensor:
+            """What the products of so many more places can be added to."""
+            if self._piece is None or self._piece_places + places > PIECE_ROWS:
+                self._end_piece(scale)
+                self._piece = x.new_zeros(count, groups, channels, channels)
+            self._piece_places += places
+            return self._piece
+
+        few = channels < FEW_CHANNELS and count > 1
+        if few and x.device.type == "cpu" and x.dtype == torch.float32:
+            _add_by_convolution(window, x, piece)
+        else:
+            _add_by_products(window, x, piece)
+        if scale is not None:
+            self._end_piece(scale)
+
+    def _end_piece(self, scale: Tensor | None) -> None:
+        if self._piece is not None:
+            self._products = plus(self._products, self._piece.to(sum_dtype(self._piece)), scale)
+        self._piece, self._piece_places = None, 0
+
+    def total(self) -> Tensor:
+        """Σ x, (G, C/G), float64; not to be changed."""
+        assert self._sum is not None
+        return self._sum
+
+    def products(self) -> Tensor:
+        """Σ x_q x_{q+Δ}ᵀ, (displacements, G, C/G, C/G); not to be changed."""
+        if self._products is not None:
+            self._end_piece(None)
+        found = self._piece if self._products is None else self._products
+        assert found is not None
+        return found
 
 
-def _by_convolution(window: Window, x: Tensor, dtype: torch.dtype) -> Tensor:
+def _add_by_convolution(window: Window, x: Tensor, piece: Callable[[int], Tensor]) -> None:
     """As the gradient that the weight of a convolution of x would get if δ were x."""
     axes, channels = len(window.kernel), x.shape[1] // window.groups
     first, *others = window.reach
     weight = x.new_empty(x.shape[1], channels, *extents(window.kernel))
-    total = torch.zeros(weight.shape, dtype=dtype)
     for examples, places in blocks((len(x), *x.shape[2:]), CONVOLVED_PLACES):
         some, end = x[examples], places.stop + first
         beyond = max(0, end - x.shape[2])
         met = padded(some[:, :, places.start : end], [(0, beyond), *((r, r) for r in others)])
+        here = some[:, :, places]
         _, gradient, _ = torch.ops.aten.convolution_backward(
-            some[:, :, places], met, weight, None, (1,) * axes, (0,) * axes, window.dilation,
+            here, met, weight, None, (1,) * axes, (0,) * axes, window.dilation,
             False, (0,) * axes, window.groups, (False, True, False),
         )  # fmt: skip
-        total += gradient
-    by_group: Tensor = total.flatten(2).unflatten(0, (window.groups, channels))
-    return by_group.permute(3, 0, 1, 2)
+        by_group = gradient.flatten(2).unflatten(0, (window.groups, channels))
+        piece(here.numel() // x.shape[1]).add_(by_group.permute(3, 0, 1, 2))
 
 
-def _by_products(window: Window, x: Tensor) -> Iterator[tuple[slice, Tensor]]:
+def _add_by_products(window: Window, x: Tensor, piece: Callable[[int], Tensor]) -> None:
     """As matrix products of the places with the same places shifted, for one displacement each.
 
     The places lie in the order (first axis, N, other axes), each of the others followed by as many
@@ -91,64 +131,22 @@ def _by_products(window: Window, x: Tensor) -> Iterator[tuple[slice, Tensor]]:
     inner.copy_(x.movedim(1, -1).transpose(0, 1))
     by_group = places.unflatten(1, (window.groups, -1)).transpose(0, 1)
     moves = [step * d for step, d in zip(steps, window.dilation, strict=True)]
-    for i, displacement in enumerate(displacements(window.kernel)):
-        shift = sum(move * n for move, n in zip(moves, displacement, strict=True))
-        rows = sizes[0] * steps[0] - displacement[0] * moves[0]
-        if shift >= 0 and rows > 0:  # of two that are opposite, one
-            for term in _shifted_products(by_group, shift=shift, rows=rows):
-                yield slice(i, i + 1), term
+    whole = sizes[0] * steps[0]
+    for start in range(0, whole, PIECE_ROWS):
+        stop = min(start + PIECE_ROWS, whole)
+        total = piece(stop - start)
+        for i, displacement in enumerate(displacements(window.kernel)):
+            shift = sum(move * n for move, n in zip(moves, displacement, strict=True))
+            end = min(stop, whole - displacement[0] * moves[0])
+            if shift >= 0 and end > start:  # of two that are opposite, one
+                here, there = by_group[:, start:end], by_group[:, start + shift : end + shift]
+                _add_products(total[i], here, there)
 
 
-def _shifted_products(places: Tensor, *, shift: int, rows: int) -> Iterator[Tensor]:
-    """Σ over some of the first rows of x_q x_{q+shift}ᵀ, for one some after the other."""
-    here, there = places[:, :rows], places[:, shift : shift + rows]
-    for a, b in zip(here.split(PIECE_ROWS, 1), there.split(PIECE_ROWS, 1), strict=True):
-        yield outer(a[0], b[0]) if len(places) == 1 else a.mT @ b
-
-
-Box = tuple[tuple[int, int], ...]  # (start, stop) along each axis of the kernel
-
-
-@dataclass(frozen=True)
-class Border:
-    """Some places around the convolution's own, at which patches still meet the map."""
-
-    window: Window  # with what of the kernel can meet it
-    box: Box  # and where that is in the whole kernel
-    axis: int
-    start: int  # of the rows of the map along ``axis`` that they meet
-    length: int
-
-    def rows_of(self, x: Tensor) -> Tensor:
-        """The part of the map that they meet."""
-        return x.narrow(2 + self.axis, self.start, self.length)
-
-
-def borders(window: Window, sizes: Sequence[int]) -> Iterator[Border]:
-    """All the places outside the convolution's own, each in one border, for maps of these sizes.
-
-    A place is in the border of the first axis along which it is outside.
-    """
-    around = [(r, r) for r in window.reach]
-    whole = [(0, k) for k in window.kernel]
-    for axis, place in _places_outside(window, sizes):
-        step, size = window.dilation[axis], sizes[axis]
-        steps = [n for n in range(window.kernel[axis]) if 0 <= place + n * step < size]
-        if steps:
-            kernel = [*window.kernel[:axis], len(steps), *window.kernel[axis + 1 :]]
-            padding = [*window.padding[:axis], (0, 0), *around[axis + 1 :]]
-            yield Border(
-                window=replace(window, kernel=tuple(kernel), padding=tuple(padding)),
-                box=(*whole[:axis], (steps[0], steps[-1] + 1), *whole[axis + 1 :]),
-                axis=axis,
-                start=place + steps[0] * step,
-                length=step * (len(steps) - 1) + 1,
-            )
-
-
-def _places_outside(window: Window, sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Each axis with the places outside along it, where a patch would begin in the map."""
-    for axis, count in enumerate(window.positions(sizes)):
-        first = -window.padding[axis][0]
-        for place in (*range(-window.reach[axis], first), *range(first + count, sizes[axis])):
-            yield axis, place
+def _add_products(total: Tensor, here: Tensor, there: Tensor) -> None:
+    """Add Σ x_q x_{q+Δ}ᵀ over rows (G, n, C/G) of the places q and q+Δ to (G, C/G, C/G)."""
+    if len(total) == 1 or pays(here[0], total.shape[2]):
+        for group, a, b in zip(total, here, there, strict=True):
+            add_outer(group, a, b)
+    else:
+        total.baddbmm_(here.mT, there)

@@ -16,12 +16,14 @@ from torch import Tensor
 
 from condcli.capture.activations import ActivationCount
 from condcli.capture.convolution import Convolution
+from condcli.capture.displaced_moment import DisplacedMoment
+from condcli.capture.displacement import Autocorrelations
 from condcli.capture.layer import LayerCapture
 from condcli.capture.linear_maps import Dense, Lookup
 from condcli.capture.mode import Capture
 from condcli.capture.moments import Frequencies, Moment
 from condcli.capture.options import Options
-from condcli.capture.patch_moment import DisplacedMoment, PatchMoment
+from condcli.capture.patch_moment import PatchMoment
 from condcli.capture.per_example import (
     ExampleGradients,
     GradientFactors,
@@ -42,6 +44,7 @@ CLASSES: dict[str, type] = {
         Moment,
         PatchMoment,
         DisplacedMoment,
+        Autocorrelations,
         Frequencies,
         WideMoment,
         ExampleGradients,
