@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from condcli.capture.displacement import Autocorrelations, displacements
+from condcli.capture.displacement import Autocorrelations, displacements, nowhere
 from condcli.capture.faces import Box, free_axes, side_by_side
 from condcli.capture.moments import is_told
 from condcli.capture.patches import Window
@@ -33,7 +33,7 @@ class DisplacedMoment:
         self.rows += len(x) * prod(window.positions(x.shape[2:]))
         self.dtype = x.dtype
         for boxes, within, maps in side_by_side(window, x):
-            self._maps.setdefault(boxes, Autocorrelations()).add(within, maps, power)
+            self._maps.setdefault(boxes, Autocorrelations(within.kernel)).add(within, maps, power)
 
     def sums_of_rows(self) -> list[Tensor]:
         """That over the places of the maps, (G, C/G); none at first."""
@@ -110,8 +110,7 @@ class DisplacedMoment:
 
     def _still(self) -> Tensor:
         """Σ x² over all places of the grid, (G, C/G)."""
-        nowhere = tuple(0 for _ in self._kernel)
-        squares = self._everywhere.products()[list(displacements(self._kernel)).index(nowhere)]
+        squares = self._everywhere.products()[nowhere(self._kernel)]
         return squares.diagonal(dim1=1, dim2=2).to(self._everywhere.total().dtype)
 
     def _blank_the_dead(self, outer: Tensor, *, rows: int) -> None:

@@ -60,7 +60,7 @@ GEOMETRIES: dict[str, tuple[Convolution, tuple[int, ...]]] = {
     "3-D": (conv(2, 3, 3, padding=((1, 0), (1, 1), (0, 1))), (2, 3, 3, 4, 4)),
     "3-D, depthwise": (conv(3, 1, 2, padding=((1, 1), (0, 0), (1, 1)), groups=3), (2, 3, 4, 3, 3)),
     "many channels": (conv(3, 3, padding=((1, 1), (1, 1))), (2, 200, 5, 4)),
-    "wide borders": (conv(3, 3, padding=((1, 1), (1, 1)), groups=2), (2, 320, 4, 4)),
+    "many channels, two groups": (conv(3, 3, padding=((1, 1), (1, 1)), groups=2), (2, 400, 4, 4)),
 }  # fmt: skip
 STRIDED: dict[str, tuple[Convolution, tuple[int, ...]]] = {
     "1-D, strided": (conv(3, stride=(2,), padding=((1, 1),)), (3, 4, 9)),
@@ -115,7 +115,9 @@ def summed(convolution: Convolution, *batches: Tensor) -> PatchMoment:
 
 def assert_is_moment_of(moment: PatchMoment, rows: Tensor, tolerance: float) -> None:
     assert moment.rows == rows.shape[1]
-    assert_close(moment.second(), second_moment(rows), tolerance)
+    second = moment.second()
+    assert torch.equal(second, second.mT)
+    assert_close(second, second_moment(rows), tolerance)
     assert_close(moment.mean(), rows.mean(1).flatten(), tolerance)
 
 
