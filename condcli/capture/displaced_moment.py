@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import product
+from collections.abc import Iterator
 from math import prod
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from condcli.capture.displacement import Autocorrelations, displacements, nowhere
-from condcli.capture.faces import Box, free_axes, side_by_side
+from condcli.capture.displacement import Autocorrelations, nowhere
+from condcli.capture.face_sums import FaceSums
+from condcli.capture.faces import Box, side_by_side
 from condcli.capture.moments import is_told
 from condcli.capture.patches import Window
 
@@ -33,7 +32,7 @@ class DisplacedMoment:
         self.rows += len(x) * prod(window.positions(x.shape[2:]))
         self.dtype = x.dtype
         for boxes, within, maps in side_by_side(window, x):
-            self._maps.setdefault(boxes, Autocorrelations(within.kernel)).add(within, maps, power)
+            self._maps.setdefault(boxes, Autocorrelations()).add(within, maps, power)
 
     def sums_of_rows(self) -> list[Tensor]:
         """That over the places of the maps, (G, C/G); none at first."""
@@ -69,10 +68,8 @@ class DisplacedMoment:
         """The sum over the patches of x, (G, places of the kernel, C/G)."""
         groups, channels = self._everywhere.total().shape
         total = self._everywhere.total().new_zeros(groups, prod(self._kernel), channels)
-        for sign, taps, sums, _ in self._each_face():
-            rows = sums.unflatten(1, (-1, channels))
-            for tap in taps:
-                total[:, tap.place] += sign * rows[:, tap.row]
+        for face in self._faces():
+            face.add_total(total)
         return total
 
     @property
@@ -80,32 +77,25 @@ class DisplacedMoment:
         """Those over the whole grid."""
         return self._maps[(tuple((0, k) for k in self._kernel),)]
 
-    def _each_face(self) -> Iterator[tuple[int, list[Tap], Tensor, Tensor]]:
-        """Whether it is added, 1, or taken off, −1; what of the kernel is in it; its sums of x and
-        of products.
-        """
+    def _faces(self) -> Iterator[FaceSums]:
+        groups = len(self._everywhere.total())
         for boxes, maps in self._maps.items():
-            totals = maps.total().chunk(len(boxes))
-            products = maps.products().chunk(len(boxes), dim=1)
-            for box, total, each in zip(boxes, totals, products, strict=True):
-                fixed = len(box) - len(free_axes(box, self._kernel))
-                yield (-1) ** fixed, _taps(box, self._kernel), total, each
+            for number, box in enumerate(boxes):
+                own = slice(number * groups, (number + 1) * groups)
+                yield FaceSums(box, self._kernel, maps, own)
 
     def _write(self, outer: Tensor, *, rows: int) -> None:
         """Fill (G, places, C/G, places, C/G), of any strides, with the outer sums over ``rows``."""
-        channels = outer.shape[-1]
-        faces = [
-            (sign, taps, products.unflatten(3, (-1, channels)).unflatten(2, (-1, channels)))
-            for sign, taps, _, products in self._each_face()
-        ]
-        like = self._everywhere.total()
+        channels, like = outer.shape[-1], self._everywhere.total()
+        faces = [(face, face.products(channels)) for face in self._faces()]
+        row = outer.new_empty(len(outer), outer.shape[1], channels, channels)
         for place in range(outer.shape[1]):
-            row = like.new_zeros(len(outer), outer.shape[3], channels, channels)
-            for sign, taps, products in faces:
-                for tap in taps:
-                    if tap.place == place:
-                        _add_beside(row, tap, taps, products, sign)
-            outer[:, place] = row.div_(rows).transpose(1, 2)
+            for other in range(outer.shape[1]):
+                block = like.new_zeros(len(outer), channels, channels)
+                for face, products in faces:
+                    face.add_block(block, place, other, products)
+                torch.div(block, rows, out=row[:, other])
+            outer[:, place] = row.transpose(1, 2)  # all others at once: they lie side by side
         self._blank_the_dead(outer, rows=rows)
 
     def _still(self) -> Tensor:
@@ -125,39 +115,3 @@ class DisplacedMoment:
             dead = (matrix[place, channel].abs() <= bound).flatten(1).all(1)
             matrix[place[dead], channel[dead]] = 0
             matrix[:, :, place[dead], channel[dead]] = 0
-
-
-class Tap(NamedTuple):
-    """One place of the kernel, in a face."""
-
-    place: int  # its number in the kernel
-    row: int  # of the rows that the face's map has side by side, the one that it meets
-    free: tuple[int, ...]  # where it is along the other axes
-
-
-def _taps(box: Box, kernel: Sequence[int]) -> list[Tap]:
-    """Those of the kernel that are in a box, in order."""
-    free = free_axes(box, kernel)
-    fixed = [axis for axis in range(len(box)) if axis not in free]
-    places = {at: number for number, at in enumerate(product(*map(range, kernel)))}
-    met = product(*(range(*box[axis]) for axis in fixed))
-    rows = {at: number for number, at in enumerate(met)}
-    return [
-        Tap(
-            place=places[at],
-            row=rows[tuple(at[axis] for axis in fixed)],
-            free=tuple(at[axis] for axis in free) or (0,),
-        )
-        for at in product(*(range(*ends) for ends in box))
-    ]
-
-
-def _add_beside(row: Tensor, tap: Tap, taps: list[Tap], products: Tensor, sign: int) -> None:
-    """Add Σ x[tap] x[other]ᵀ by sign for each of the others to (G, places, C/G, C/G)."""
-    kernel = tuple(n + 1 for n in taps[-1].free)
-    order = {displacement: i for i, displacement in enumerate(displacements(kernel))}
-    for other in taps:
-        first, second = sorted((tap, other), key=lambda each: each.free)
-        moved = tuple(b - a for a, b in zip(first.free, second.free, strict=True))
-        block = products[order[moved], :, first.row, :, second.row]
-        row[:, other.place].add_(block if first is tap else block.mT, alpha=sign)

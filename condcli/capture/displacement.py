@@ -18,7 +18,7 @@ from torch import Tensor
 from condcli.capture.convolved import add_outer, pays
 from condcli.capture.moments import plus, sum_dtype, sum_of_rows
 from condcli.capture.patches import Window, blocks, padded
-from condcli.capture.products import PIECE_ROWS, make_symmetric
+from condcli.capture.products import PIECE_ROWS
 
 # For fewer channels a group than this, float32 on the CPU has a faster way than matrix products:
 # the weight gradient of a convolution. Its rounding grows faster with the places that it sums.
@@ -49,8 +49,7 @@ class Autocorrelations:
     As a ``Moment``'s they are summed in the maps' own precision as long as the places are few.
     """
 
-    def __init__(self, kernel: tuple[int, ...]) -> None:
-        self._kernel = kernel
+    def __init__(self) -> None:
         self._sum: Tensor | None = None  # (G, C/G)
         self._products: Tensor | None = None  # (displacements, G, C/G, C/G)
         self._piece: Tensor | None = None  # the same, in the maps' dtype
@@ -60,7 +59,7 @@ class Autocorrelations:
         """Take in x of shape (N, C, …), over ``power`` as ``scaled`` returns them."""
         rows = x.movedim(1, -1).flatten(0, -2).unflatten(1, (window.groups, -1)).transpose(0, 1)
         self._sum = plus(self._sum, sum_of_rows(rows, sum_dtype(x)), power)
-        count, (groups, _, channels) = sum(1 for _ in displacements(self._kernel)), rows.shape
+        count, (groups, _, channels) = sum(1 for _ in displacements(window.kernel)), rows.shape
         scale = None if power is None else power**2
         if scale is not None:
             self._end_piece(None)
@@ -92,14 +91,11 @@ class Autocorrelations:
         return self._sum
 
     def products(self) -> Tensor:
-        """Σ x_q x_{q+Δ}ᵀ, (displacements, G, C/G, C/G), exactly symmetric where Δ = 0; not to be
-        changed.
-        """
+        """Σ x_q x_{q+Δ}ᵀ, (displacements, G, C/G, C/G); not to be changed."""
         if self._products is not None:
             self._end_piece(None)
         found = self._piece if self._products is None else self._products
         assert found is not None
-        make_symmetric(found[nowhere(self._kernel)])
         return found
 
 
