@@ -15,7 +15,9 @@ PIECE_ROWS = 16_384
 # the arithmetic, while each panel is still wide enough for a fast matrix product.
 WIDE = 256
 PANEL, WIDE_PANEL = 128, 256
-BLOCK = 512  # columns of a block where products are convolutions: fewer are quicker as a whole
+# Where products are convolutions: fewer columns are quicker as a whole, and more are in four blocks
+# along each side, as long as these are no wider.
+BLOCK, BLOCKS = 512, 4
 
 # Matrix products of few columns and many rows keep one core busy; in parts, they keep all.
 PART_ROWS = 4096
@@ -39,20 +41,26 @@ def _outer(rows: Tensor) -> Tensor:
 
 def add_outer_of_wide(total: Tensor, rows: Tensor) -> None:
     """Add Σ x xᵀ over rows (n, d) to ``total``, (d, d); right on and above the diagonal only."""
-    if pays(rows, min(rows.shape[1], BLOCK)):
-        return _add_in_blocks(total, rows)
     d = rows.shape[1]
+    block = block_width(d)
+    if pays(rows[:, :block], block):
+        return _add_in_blocks(total, rows, block)
     width = PANEL if d < 1000 else WIDE_PANEL
     for start in range(0, d, width):
         stop = start + width
         total[start:stop, start:].addmm_(rows[:, start:stop].t(), rows[:, start:])
 
 
-def _add_in_blocks(total: Tensor, rows: Tensor) -> None:
+def block_width(d: int) -> int:
+    """Columns of each block of a product of rows of d columns, where it is a convolution."""
+    return d if d <= BLOCK else min(BLOCK, -(-d // (16 * BLOCKS)) * 16)
+
+
+def _add_in_blocks(total: Tensor, rows: Tensor, width: int) -> None:
     """The same where convolutions are quick, which take no parts of rows but copy them."""
-    parts = [part.contiguous() for part in rows.split(BLOCK, dim=1)]
+    parts = [part.contiguous() for part in rows.split(width, dim=1)]
     for i, part in enumerate(parts):
-        beside = total[i * BLOCK : (i + 1) * BLOCK].split(BLOCK, dim=1)
+        beside = total[i * width : (i + 1) * width].split(width, dim=1)
         for block, other in zip(beside[i:], parts[i:], strict=True):
             block += outer(part, other)
 

@@ -13,7 +13,13 @@ from torch import Tensor, nn
 
 from condcli.api import probe
 from condcli.capture import convolved
-from condcli.capture.products import BLOCK, add_outer_of_wide, make_symmetric, outer_of_narrow
+from condcli.capture.products import (
+    BLOCK,
+    add_outer_of_wide,
+    block_width,
+    make_symmetric,
+    outer_of_narrow,
+)
 
 AMD = {"cpu_name": "AMD EPYC", "avx512_f": True, "avx512_vp2intersect": True}
 
@@ -108,7 +114,7 @@ def test_moments_are_the_same(n: int, d: int, slow_blas: None, calls: list[str])
         make_symmetric(total)
         total -= 1
     assert_near(total, rows.double().T @ rows.double())
-    assert bool(calls) == (n * d * min(d, BLOCK) >= convolved.FEWEST)
+    assert bool(calls) == (n * block_width(d) ** 2 >= convolved.FEWEST)
 
 
 @pytest.mark.parametrize("shape", [(1024, 256), (64, 16, 256), (4, 8, 32, 256)])
