@@ -52,7 +52,7 @@ def draw_by_depth(
         panel.set_title(title, fontsize=8)
     for panel in axes[-1]:
         panel.set_xlabel(along)
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panel.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     _legend(drawn, axes[0][0])
     save(drawn, setup.figures / name)
     return name

@@ -70,7 +70,7 @@ SIZES = {
     ),
     "cpu": Size(
         {
-            "gd": Way("GD", "sgd", None, 60, (0.1, 0.3), images=4096),
+            "gd": Way("GD", "sgd", None, 60, (0.1, 0.3)),
             "sgd": Way("SGD", "sgd", 1024, 174, (0.03, 0.1)),
             "adam": Way("Adam", "adam", 1024, 174, (0.0003, 0.001)),
         }
