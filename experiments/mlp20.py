@@ -26,7 +26,7 @@ ROWS = {
     "Figures A5-A7": "the same with SGD and Adam, batches of 1,024",
     "Figure A13": "dying and full neurons by layer",
 }
-ROWS_NOT_RUN = "`--scale cpu` takes half an hour on a processor"
+ROWS_NOT_RUN = "`--scale cpu` takes an hour on a processor"
 NETWORKS = {
     "plain": ("Plain", {"norm": "none", "init": "default"}),
     "plain_he": ("Plain, He", {"norm": "none", "init": "he"}),
