@@ -67,6 +67,7 @@ def _exponent(sizes: tuple[int, ...], seconds: list[float]) -> float:
 
 def _plot(series: Mapping[str, Seconds]) -> None:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FormatStrFormatter, LogLocator
 
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     panels = figure.subplots(2, 3, sharey="row")
@@ -77,6 +78,9 @@ def _plot(series: Mapping[str, Seconds]) -> None:
             axes.loglog(sizes, seconds[contestant], "o-", label=contestant)
         axes.set_xticks(sizes, [str(size) for size in sizes])
         axes.minorticks_off()
+        # A decade has no tick of its own in most of them.
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
         axes.set_title(name)
         axes.grid(alpha=0.3)
     for row in panels:
