@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from condcli.capture.convolved import outer, pays
+from condcli.capture.convolved import add_outer, outer, pays
 
 # One float32 product over more rows than this loses digits (131,072 rows of 3 channels are off by
 # 2e-4); pieces of this size, summed in float64, stay below 1e-6 at no cost.
@@ -62,7 +62,7 @@ def _add_in_blocks(total: Tensor, rows: Tensor, width: int) -> None:
     for i, part in enumerate(parts):
         beside = total[i * width : (i + 1) * width].split(width, dim=1)
         for block, other in zip(beside[i:], parts[i:], strict=True):
-            block += outer(part, other)
+            add_outer(block, part, other)
 
 
 def make_symmetric(total: Tensor) -> None:
