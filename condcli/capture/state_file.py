@@ -20,7 +20,7 @@ from torch import Tensor
 from condcli.capture.totals import tensor_bytes
 from condcli.errors import InputError
 
-VERSION = 1
+VERSION = 2
 DTYPES = {
     torch.float64: "F64",
     torch.float32: "F32",

@@ -124,8 +124,8 @@ def test_a_foreign_file_is_refused(
 
 
 def test_another_format_is_refused(state: bytes, refused: Callable[[bytes], InputError]) -> None:
-    older = state.replace(b'"version":"1"', b'"version":"0"')
-    assert "is a state of format 0, and this condcli reads 1; go on with the" in str(refused(older))
+    older = state.replace(b'"version":"2"', b'"version":"1"')
+    assert "is a state of format 1, and this condcli reads 2; go on with the" in str(refused(older))
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
