@@ -149,8 +149,8 @@ def _passes(
                 x = mapped(in_channels_last, x) if channels_last else x
                 real = None if real is None else real.to(options.device)
                 with _told_of_memory(examples_in(y)):
-                    result = _one_pass(capture, model, x, y, real, place, loss, source)
-                totals.see_result(result)
+                    # No name for it: its graph would live on through the next batch.
+                    totals.see_result(_one_pass(capture, model, x, y, real, place, loss, source))
                 totals.columns = max(totals.columns, capture.columns)
                 watch.see(place, examples_in(y))
             _seed(options.seed + place + examples_in(y))  # whatever draws when it is read

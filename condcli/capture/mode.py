@@ -276,11 +276,13 @@ class Capture(TorchFunctionMode):
             target = out._base if out._is_view() and out._base is not None else out
             if self.options.fisher != "empirical":
                 self.outputs[get_gradient_edge(target)] = None
-            target.register_hook(
-                lambda grad: self._see_grad(
-                    layer, call, grad.reshape(shape)[..., use.outputs], real, examples
-                )
-            )
+
+            def see(grad: Tensor) -> None:
+                self._see_grad(layer, call, grad.reshape(shape)[..., use.outputs], real, examples)
+                if self.take_grad is LayerCapture.see_grad:  # the last backward pass of the batch
+                    handle.remove()  # what it needs of the call is not needed any more
+
+            handle = target.register_hook(see)
 
     def _see_grad(
         self, layer: LayerCapture, call: Call, grad: Tensor, real: Tensor | None, examples: int
