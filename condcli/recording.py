@@ -194,7 +194,7 @@ class Recording:
         capture.see_data()
         totals, model = capture.totals, settings.model
         layers, skipped = finished(
-            capture, examples=totals.examples, terms=totals.terms, give_back=lambda: None
+            capture, examples=totals.examples, terms=totals.terms, give_back=lambda keep: None
         )
         give_back_freed()
         return ProbeStats(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 LARGEST_MMAP_THRESHOLD = 2**25  # that glibc takes
+KEPT = 2**29  # bytes that are free, at the most, which stay for the next probe
 # Beside what autograd keeps, a pass holds gradients and work space of about the same size.
 PASS_FACTOR = 2
 # Where the graph goes backward more than once, it stays, and so do the gradients of all layers.
@@ -56,7 +58,7 @@ def available_memory(device: torch.device) -> int | None:
 
 @contextmanager
 def freed_memory_kept() -> Iterator[None]:
-    """glibc keeps what is freed for what is asked next; on leaving it gives back what is left.
+    """glibc keeps what is freed for what is asked next; on leaving it gives back much of it.
 
     It would give large pieces back at once, and each new one costs a fault for every page, which
     is a fifth of a pass over large maps. Other C libraries are left alone.
@@ -69,16 +71,40 @@ def freed_memory_kept() -> Iterator[None]:
         yield
     finally:
         if libc is not None:
-            # As glibc sets it by itself after the first large piece was freed.
-            libc.mallopt(M_TRIM_THRESHOLD, 2 * LARGEST_MMAP_THRESHOLD)
+            libc.mallopt(M_TRIM_THRESHOLD, KEPT)
         give_back_freed()
 
 
-def give_back_freed() -> None:
-    """Have glibc return what is freed, from between what is not, too."""
+def give_back_freed(keep: int = KEPT) -> None:
+    """Have glibc return what is free, also from between what is not, if it is more than ``keep``.
+
+    One of a series of probes begins with the memory of the one before, whose pages it need not ask
+    for again: a tenth of a short pass.
+    """
     give_back_pieces()
-    if (libc := _glibc()) is not None:
+    libc = _glibc()
+    if libc is not None and _free_bytes(libc) > keep:
         libc.malloc_trim(0)
+
+
+class _Mallinfo2(ctypes.Structure):
+    """``struct mallinfo2`` of malloc.h; ``fordblks`` is what is free."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks",
+            "fordblks", "keepcost",
+        )
+    ]  # fmt: skip
+
+
+def _free_bytes(libc: ctypes.CDLL) -> float:
+    """What glibc has that nobody uses, given back or not; no bound where it is too old to tell."""
+    if not hasattr(libc, "mallinfo2"):
+        return math.inf
+    libc.mallinfo2.restype = _Mallinfo2
+    return int(libc.mallinfo2().fordblks)
 
 
 def _glibc() -> ctypes.CDLL | None:
@@ -133,8 +159,11 @@ def has_room(
     needs: Mapping[str, tuple[float, str]], device: torch.device, *, processes: int = 1
 ) -> bool:
     """Whether ``device`` has as much free; also where that is unknown."""
-    room = _room(device, processes)
-    return room is None or _total(needs) <= room
+    total, room = _total(needs), _room(device, processes)
+    if room is not None and total > room:
+        give_back_freed(keep=0)
+        room = _room(device, processes)
+    return room is None or total <= room
 
 
 def _room(device: torch.device, processes: int) -> int | None:

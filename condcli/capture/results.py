@@ -10,14 +10,14 @@ from torch import nn
 from condcli.batch import WHOLE
 from condcli.capture.finite import require_finite
 from condcli.capture.layer import LayerCapture
-from condcli.capture.memory import give_back_freed
+from condcli.capture.memory import KEPT, give_back_freed
 from condcli.capture.mode import Capture
 from condcli.capture.weights import Block, Piece, WeightIndex, whole
 from condcli.stats import DID_NOT_RUN, LayerStats, SkippedParameter
 
 # Giving back looks through all memory that is taken: after each of ten thousand small layers, that
 # would take as long as all else.
-WORTH_IT = 2**22  # bytes
+WORTH_IT = 2**26  # bytes
 
 
 def finished(
@@ -25,13 +25,13 @@ def finished(
     *,
     examples: int,
     terms: int,
-    give_back: Callable[[], None] = give_back_freed,
+    give_back: Callable[[int], None] = give_back_freed,
 ) -> tuple[dict[str, LayerStats], dict[str, SkippedParameter]]:
     """The complete layers, and what was skipped; each number of the model's is in one of them.
 
     ``give_back`` is called whenever the sums of ``WORTH_IT`` bytes of layers are free, and at the
-    end. Raises InputError naming the layer where a number that is not finite came up first, unless
-    such are allowed.
+    end, with how many free bytes may stay. Raises InputError naming the layer where a number that
+    is not finite came up first, unless such are allowed.
     """
     missing = {
         name: why for name, layer in capture.layers.items() if (why := _missing(capture, layer))
@@ -53,9 +53,9 @@ def finished(
         waiting += _bytes(layers[layer.name])
         del layer
         if waiting >= WORTH_IT:
-            give_back()
+            give_back(0)
             waiting = 0
-    give_back()
+    give_back(KEPT)
     reasons = {name: why for name, (*_, why) in capture.left_out.items()} | missing
     return layers, _skipped(capture, account, reasons)
 
