@@ -196,7 +196,7 @@ class Recording:
         layers, skipped = finished(
             capture, examples=totals.examples, terms=totals.terms, give_back=lambda keep: None
         )
-        give_back_freed()
+        give_back_freed(keep=0)  # the training, not another probe, is what comes next
         return ProbeStats(
             provenance=provenance_of(
                 totals,

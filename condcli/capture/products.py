@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -11,7 +13,7 @@ from condcli.capture.convolved import add_outer, outer, pays
 # 2e-4); pieces of this size, summed in float64, stay below 1e-6 at no cost. So do longer ones of
 # few columns where products are convolutions, which take long to begin.
 PIECE_ROWS = 16_384
-CONVOLVED_NUMBERS = 2**21
+LONG_PIECE_ROWS, LONG_PIECE_NUMBERS = 2**17, 2**21
 
 # From this many columns on, what is under the diagonal is left out, panel by panel: nearly half
 # the arithmetic, while each panel is still wide enough for a fast matrix product.
@@ -27,16 +29,24 @@ PART_ROWS = 4096
 
 def outer_of_narrow(rows: Tensor, dtype: torch.dtype) -> Tensor:
     """Σ x xᵀ over rows (G, n, d) with d < ``WIDE``, (G, d, d), the parts summed in ``dtype``."""
-    groups, count, columns = rows.shape
-    whole, convolved = count // PART_ROWS * PART_ROWS, pays(rows[0], columns)
-    if groups > 1 or not whole or convolved:
-        most = max(PIECE_ROWS, CONVOLVED_NUMBERS // columns if convolved else 0)
+    whole = rows.shape[1] // PART_ROWS * PART_ROWS
+    if rows.shape[0] > 1 or not whole or pays(rows[0], rows.shape[2]):
         return sum(
-            (_outer(part).to(dtype) for part in rows.split(most, dim=1)),
+            (_outer(piece).to(dtype) for piece in _pieces(rows)),
             start=torch.zeros((), dtype=dtype, device=rows.device),
         )
     parts = _outer(rows[0, :whole].unflatten(0, (-1, PART_ROWS))).sum(0, keepdim=True, dtype=dtype)
     return parts + _outer(rows[:, whole:])
+
+
+def _pieces(rows: Tensor) -> Iterator[Tensor]:
+    """Those of rows (G, n, d) that are one product each."""
+    groups, _, columns = rows.shape
+    for piece in rows.split(min(LONG_PIECE_ROWS, LONG_PIECE_NUMBERS // columns), dim=1):
+        if groups == 1 and pays(piece[0], columns):
+            yield piece
+        else:
+            yield from piece.split(PIECE_ROWS, dim=1)
 
 
 def _outer(rows: Tensor) -> Tensor:
