@@ -15,6 +15,7 @@ from condcli.stats import FloatArray
 
 _ACCURACY = 1e-10  # relative
 _SMALL = 192  # below, the whole spectrum is as quick
+_PIECE = 2**17  # numbers in float64 that are still in the cache when they are multiplied
 
 
 def largest_eigenvalues(matrix: FloatArray, count: int) -> FloatArray | None:
@@ -38,7 +39,6 @@ def _by_blocks(matrix: FloatArray, count: int) -> FloatArray | None:
     limit = size // 4
     # Norms of tiny numbers vanish; a power of two rounds nothing.
     scale = float(2.0 ** np.frexp(np.diagonal(matrix).max())[1])
-    matrix = np.divide(matrix, scale, dtype=np.float64)
     basis = np.empty((limit, size))  # its rows are orthonormal
     projected = np.zeros((limit, limit))
     block, _ = _orthonormal(np.random.default_rng(0).standard_normal((count, size)), 0.0)
@@ -46,7 +46,7 @@ def _by_blocks(matrix: FloatArray, count: int) -> FloatArray | None:
     while used + len(block) <= limit:
         first, used = used, used + len(block)
         basis[first:used] = block
-        product = (matrix @ block.T).T
+        product = _times(matrix, block) / scale
         coefficients = product @ basis[:used].T
         projected[first:used, :used] = coefficients
         projected[:used, first:used] = coefficients.T
@@ -66,6 +66,22 @@ def _by_blocks(matrix: FloatArray, count: int) -> FloatArray | None:
             found *= scale
             return found
     return None
+
+
+def _times(matrix: FloatArray, vectors: FloatArray) -> FloatArray:
+    """The products of a symmetric (d, d) with vectors (k, d), in float64 without a copy of it."""
+    if matrix.dtype == np.float64:
+        found: FloatArray = vectors @ matrix
+        return found
+    found = np.empty(vectors.shape)
+    rows = -(-_PIECE // len(matrix))
+    work = np.empty((rows, len(matrix)))
+    for start in range(0, len(matrix), rows):
+        some = matrix[start : start + rows]
+        wide = work[: len(some)]
+        np.copyto(wide, some)
+        np.matmul(vectors, wide.T, out=found[:, start : start + rows])
+    return found
 
 
 def _orthonormal(vectors: FloatArray, negligible: float) -> tuple[FloatArray, FloatArray]:

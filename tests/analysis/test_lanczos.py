@@ -48,6 +48,17 @@ def test_float32_matrices_are_taken_in_double_precision() -> None:
     assert found[0] == pytest.approx(np.linalg.eigvalsh(matrix.astype(float))[-1], rel=1e-10)
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_large_float32_matrix_is_multiplied_in_pieces(count: int) -> None:
+    factor = np.random.default_rng(2).standard_normal((40, 1501)) * np.logspace(0, -2, 40)[:, None]
+    matrix = (factor.T @ factor).astype(np.float32)
+    matrix = np.maximum(matrix, matrix.T)
+    found = largest_eigenvalues(matrix, count)
+    assert found is not None
+    expected = np.linalg.eigvalsh(matrix.astype(np.float64))[::-1][:count]
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
 @pytest.mark.parametrize(("size", "count"), [(1, 1), (100, 1), (SIZE, 40), (SIZE, SIZE)])
 def test_small_matrices_and_many_eigenvalues_are_left_to_others(size: int, count: int) -> None:
     assert largest_eigenvalues(np.eye(size), count) is None
