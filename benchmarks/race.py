@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+PAUSE = 0.5  # seconds; OpenMP threads spin for a while after their work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +113,7 @@ def race(
             process = stack.enter_context(Process(setting, name, folder))
             process.ask("run")  # which also waits for it to be ready
             processes.append(process)
-        runs = [[process.ask("run") for process in processes] for _ in range(rounds)]
+        runs = [[_after_pause(process) for process in processes] for _ in range(rounds)]
         errors = [process.ask(f"compare {folder}") if reference else {} for process in processes]
     return [
         _result(process, list(of_process), error)
@@ -119,6 +121,12 @@ def race(
             processes, zip(*runs, strict=True), errors, strict=True
         )
     ]
+
+
+def _after_pause(process: Process) -> dict[str, Any] | None:
+    """A run's answer, once the threads of the contestant before have gone to sleep."""
+    time.sleep(PAUSE)
+    return process.ask("run")
 
 
 def _save_reference(setting: Setting, contestant: str, folder: Path) -> None:
